@@ -1,0 +1,258 @@
+"""The space of plans: choices, the edits they stand for, and plans as tuples of option indices.
+
+A :class:`Part` is one kind of edit on one network ("quantize these layers to one of these bits"):
+it has choices, and makes an :class:`Edit` from their values. A :class:`Space` is a sum of parts. A
+plan is always applied to the pristine network, parts in the order of :data:`ORDER`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, reduce
+from math import prod
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from hwflow.cost import Bits
+from hwflow.design import Design
+from hwflow.errors import HwflowError
+from hwflow.network import Network
+from hwflow.workload import Workload
+
+ORDER = ("replace", "prune", "fuse", "quantize", "resize")
+"""In which order the kinds of edit are applied."""
+
+Plan = tuple[int, ...]
+"""One option index per choice."""
+
+Value = int | float | str | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The alternatives at one place, such as the weight bits of one layer."""
+
+    name: str
+    """Unique in its space, such as "weight_bits:layer1.0.conv1"."""
+    options: tuple[Value, ...]
+    default: int = 0
+    """Index of the option that changes least; what an inactive choice is set to."""
+    only_if: tuple[str, tuple[Value, ...]] | None = None
+    """Active only while the named choice has one of these values."""
+    ordered: bool = True
+    """Whether neighbouring options are alike (a step is a small change)."""
+
+    def __post_init__(self) -> None:
+        if not self.options:
+            raise HwflowError(f"Choice {self.name!r} has no options.")
+        if not 0 <= self.default < len(self.options):
+            raise HwflowError(f"Choice {self.name!r} has no option number {self.default}.")
+
+
+@runtime_checkable
+class Edit(Protocol):
+    """One change with two faces that must agree (the square of the design)."""
+
+    def on_paper(self, design: Design) -> Design:
+        """Return the design after the edit. Touches no tensor."""
+        ...
+
+    def in_network(self, network: Network) -> Network:
+        """Return a changed copy of the network."""
+        ...
+
+
+class Part(Protocol):
+    """One kind of edit on one network: its choices, and the edit that their values stand for."""
+
+    @property
+    def kind(self) -> str:
+        """One of ORDER."""
+        ...
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """The choices; may be empty (an edit that is always made)."""
+        ...
+
+    def edit(self, values: Mapping[str, Value]) -> Edit:
+        """Return the edit for these values, keyed by choice name."""
+        ...
+
+
+@runtime_checkable
+class BitsPart(Part, Protocol):
+    """A part that changes nothing but bits, so that many plans can be costed at once."""
+
+    def bits(self, workload: Workload, plans: Sequence[Plan]) -> Bits:
+        """Return the bits of `workload` under each plan (option indices of this part only)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Space:
+    """All places where a network may change, and how."""
+
+    workload: Workload
+    """The pristine network on paper."""
+    parts: tuple[Part, ...] = ()
+    network: Network | None = field(default=None, compare=False, repr=False)
+    """The pristine network itself; None where only the paper is known (ONNX file, layer list)."""
+
+    def __post_init__(self) -> None:
+        for part in self.parts:
+            if part.kind not in ORDER:
+                raise HwflowError(f"Unknown kind of edit {part.kind!r}. Known: {', '.join(ORDER)}.")
+        ordered = tuple(sorted(self.parts, key=lambda part: ORDER.index(part.kind)))
+        object.__setattr__(self, "parts", ordered)
+        names = [choice.name for choice in self.choices]
+        twice = {name for name in names if names.count(name) > 1} if names else set()
+        if twice:
+            raise HwflowError(f"The space has two choices called {min(twice)!r}.")
+
+    def __add__(self, other: Space) -> Space:
+        if other.workload != self.workload:
+            raise HwflowError("Spaces of two different networks cannot be added.")
+        extra = [p for p in other.parts if p.choices or p not in self.parts]
+        return Space(self.workload, (*self.parts, *extra), self.network or other.network)
+
+    def __len__(self) -> int:
+        return len(self.choices)
+
+    @cached_property
+    def choices(self) -> tuple[Choice, ...]:
+        """All choices, in the order of the plan's entries."""
+        return tuple(choice for part in self.parts for choice in part.choices)
+
+    @property
+    def size(self) -> int:
+        """Number of plans (inactive choices counted)."""
+        return prod(len(choice.options) for choice in self.choices)
+
+    @property
+    def default(self) -> Plan:
+        """The plan that changes least."""
+        return tuple(choice.default for choice in self.choices)
+
+    def check(self, plan: Sequence[int]) -> Plan:
+        """Return `plan` as a tuple; raise HwflowError when it does not belong to this space."""
+        found = tuple(int(index) for index in plan)
+        if len(found) != len(self.choices):
+            raise HwflowError(
+                f"A plan here has {len(self.choices)} entries, this has {len(found)}."
+            )
+        for index, choice in zip(found, self.choices, strict=True):
+            if not 0 <= index < len(choice.options):
+                raise HwflowError(
+                    f"Choice {choice.name!r} has options 0 to {len(choice.options) - 1}, "
+                    f"not {index}."
+                )
+        return found
+
+    def canonical(self, plan: Sequence[int]) -> Plan:
+        """Return the identity of a plan: inactive choices set to their default."""
+        found = list(self.check(plan))
+        if all(choice.only_if is None for choice in self.choices):
+            return tuple(found)
+        place = {choice.name: index for index, choice in enumerate(self.choices)}
+        changed = True
+        while changed:
+            changed = False
+            for index, choice in enumerate(self.choices):
+                if choice.only_if is None or found[index] == choice.default:
+                    continue
+                name, allowed = choice.only_if
+                if self.choices[place[name]].options[found[place[name]]] not in allowed:
+                    found[index] = choice.default
+                    changed = True
+        return tuple(found)
+
+    def values(self, plan: Sequence[int]) -> dict[str, Value]:
+        """Return the chosen option of every choice, by choice name."""
+        pairs = zip(self.choices, self.check(plan), strict=True)
+        return {choice.name: choice.options[index] for choice, index in pairs}
+
+    def plan(self, values: Mapping[str, Value]) -> Plan:
+        """Return the plan with these values and defaults elsewhere."""
+        known = {choice.name for choice in self.choices}
+        for name in values:
+            if name not in known:
+                raise HwflowError(f"The space has no choice called {name!r}.")
+        return tuple(
+            _option(choice, values[choice.name]) if choice.name in values else choice.default
+            for choice in self.choices
+        )
+
+    def edits(self, plan: Sequence[int]) -> tuple[Edit, ...]:
+        """Return the edits of a plan in the order they are made."""
+        values = self.values(self.canonical(plan))
+        return tuple(
+            part.edit({choice.name: values[choice.name] for choice in part.choices})
+            for part in self.parts
+        )
+
+    def on_paper(self, plan: Sequence[int], design: Design) -> Design:
+        """Apply a plan to a design: the paper face of :meth:`apply`."""
+        return reduce(lambda done, edit: edit.on_paper(done), self.edits(plan), design)
+
+    def apply(self, plan: Sequence[int], network: Network | None = None) -> Network:
+        """Apply a plan to a network (its own by default), which is left as it was."""
+        start = network or self.network
+        if start is None:
+            raise HwflowError(
+                f"{self.workload.name} is known on paper only: an edit needs the torch network. "
+                "Load it with hwflow.load(...) from a torch model."
+            )
+        return reduce(lambda done, edit: edit.in_network(done), self.edits(plan), start)
+
+    def split(self, plan: Sequence[int]) -> Iterator[tuple[Part, Plan]]:
+        """Yield each part with its own slice of the plan."""
+        start = 0
+        for part in self.parts:
+            stop = start + len(part.choices)
+            yield part, tuple(plan[start:stop])
+            start = stop
+
+    def sample(self, rng: random.Random) -> Plan:
+        """Draw a plan, each option with equal chance."""
+        return self.canonical([rng.randrange(len(choice.options)) for choice in self.choices])
+
+    def uniform(self) -> list[Plan]:
+        """Return the plans that give every choice the same value where it has that option."""
+        values = dict.fromkeys(value for c in self.choices for value in c.options)
+        plans = [
+            self.canonical(
+                [c.options.index(v) if v in c.options else c.default for c in self.choices]
+            )
+            for v in values
+        ]
+        return list(dict.fromkeys(plans))
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return the choices as plain data, for the study and the report."""
+        return [
+            {"name": c.name, "options": list(c.options), "default": c.default} for c in self.choices
+        ]
+
+
+def _option(choice: Choice, value: Value) -> int:
+    if value not in choice.options:
+        raise HwflowError(
+            f"Choice {choice.name!r} has no option {value!r}. "
+            f"Allowed: {', '.join(map(str, choice.options))}."
+        )
+    return choice.options.index(value)
+
+
+def plan_matrix(plans: Sequence[Plan], options: Sequence[Sequence[int]]) -> np.ndarray:
+    """Return the chosen integer options of `plans` as an array of shape (plans, choices)."""
+    indices = np.asarray(plans, np.int64).reshape(len(plans), len(options))
+    columns = [np.asarray(column, np.int64)[indices[:, i]] for i, column in enumerate(options)]
+    return np.stack(columns, axis=1) if columns else np.zeros((len(plans), 0), np.int64)
+
+
+Builder = Callable[[Sequence[int]], "Network"]
+"""What a quality gets to make the edited network of a plan."""
