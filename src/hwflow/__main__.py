@@ -1,0 +1,5 @@
+"""``python -m hwflow``: the command line."""
+
+from hwflow.cli import main
+
+main()

@@ -1,0 +1,251 @@
+"""One operator call of an exported graph, with its arguments by name and its shapes as numbers.
+
+The rules of :mod:`hwflow.extract.aten` see the graph through this class only.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from math import prod
+from typing import Any
+
+import torch
+from torch import fx
+
+from hwflow.extract.nodes import IDENTITY, Label, Node
+from hwflow.workload import FLOAT_BITS, Layer, Shape
+
+FAKE_QUANTIZE = "hwflow.fake_quantize.default"
+"""The operator that stands for a quantiser, recognised by name: it may not be registered."""
+
+SUFFIX = "hwflow_suffix"
+"""Key of a node's meta: what its layer is called after its module's path."""
+
+_CONTAINERS = ("container.", "transformer.", "rnn.", "activation.MultiheadAttention")
+
+
+def is_quantizer(node: object) -> bool:
+    """Whether the node is a fake-quantise operator."""
+    return isinstance(node, fx.Node) and str(node.target) == FAKE_QUANTIZE
+
+
+def operator_name(node: fx.Node) -> str:
+    """Return the operator's name without library and overload, such as "conv2d"."""
+    if isinstance(node.target, torch._ops.OpOverload):
+        return node.target._schema.name.partition("::")[2]
+    return getattr(node.target, "__name__", str(node.target))
+
+
+def number(value: Any) -> Any:
+    """Return a size as a plain number: a symbolic batch counts as 1."""
+    if not isinstance(value, torch.SymInt):
+        return value
+    expression = value.node.expr
+    return int(expression.xreplace({symbol: 1 for symbol in expression.free_symbols}))
+
+
+def shape_of(node: fx.Node) -> Shape:
+    """Return the shape of the (first) tensor a node makes, with a symbolic batch as 1."""
+    value = node.meta.get("val")
+    if value is None and is_quantizer(node):
+        return shape_of(node.args[0])  # type: ignore[arg-type]
+    value = value[0] if isinstance(value, list | tuple) and value else value
+    return tuple(int(number(size)) for size in getattr(value, "shape", ()))
+
+
+def makes_tensors(node: fx.Node) -> bool:
+    """Whether a node makes a tensor or several, and not a size or a check."""
+    value = node.meta.get("val")
+    if isinstance(value, list | tuple):
+        return any(isinstance(item, torch.Tensor) for item in value)
+    return isinstance(value, torch.Tensor) or is_quantizer(node)
+
+
+def active_nodes(graph: fx.Graph) -> set[fx.Node]:
+    """Return the nodes that make tensors which depend on the network's input."""
+    active: set[fx.Node] = set()
+    for node in graph.nodes:
+        depends = node.op == "placeholder" or any(n in active for n in node.all_input_nodes)
+        if depends and node.op != "output" and makes_tensors(node):
+            active.add(node)
+    return active
+
+
+@dataclass(eq=False)
+class Scope:
+    """What every call of one graph shares."""
+
+    active: set[fx.Node]
+    keys: Mapping[str, str]
+    """Parameter path -> key; tied parameters have one key."""
+    batch: int
+    """Batch of the network's input."""
+    uses: Mapping[str, int] = field(default_factory=dict)
+    """How many calls read each parameter, by key."""
+
+    def parameters(self, constant: object) -> tuple[str, ...]:
+        """Return the keys of the parameters that a constant is made from."""
+        if not isinstance(constant, fx.Node) or constant in self.active:
+            return ()
+        if constant.op == "get_attr":
+            key = self.keys.get(str(constant.target))
+            return (key,) if key else ()
+        below = (self.parameters(node) for node in constant.all_input_nodes)
+        return tuple(dict.fromkeys(key for keys in below for key in keys))
+
+
+class Call:
+    """A call of an ATen operator that depends on the network's input."""
+
+    def __init__(self, node: fx.Node, scope: Scope) -> None:
+        self.node = node
+        self.scope = scope
+        self.args = _bound(node)
+        self.out = shape_of(node)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.args[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return an argument by name, `default` when the overload has none of that name."""
+        return self.args.get(name, default)
+
+    def ints(self, name: str, default: tuple[int, ...] = ()) -> tuple[int, ...]:
+        """Return an argument of integers as a tuple."""
+        value = self.args.get(name)
+        if value is None or (isinstance(value, list | tuple) and not value):
+            return default
+        items = value if isinstance(value, list | tuple) else [value]
+        return tuple(self.size(item) for item in items)
+
+    def size(self, value: Any) -> int:
+        """Return a size that may be a node of the graph."""
+        return int(number(value.meta["val"] if isinstance(value, fx.Node) else value))
+
+    def is_active(self, value: object) -> bool:
+        """Whether an argument is a tensor that depends on the network's input."""
+        return isinstance(value, fx.Node) and value in self.scope.active
+
+    @property
+    def name(self) -> str:
+        """The operator's name, such as "conv2d"."""
+        return operator_name(self.node)
+
+    @property
+    def actives(self) -> list[fx.Node]:
+        """The arguments that depend on the network's input, in order, repeats kept."""
+        return [value for value in _flat(self.args.values()) if self.is_active(value)]
+
+    def dim(self, value: int, rank: int | None = None) -> int:
+        """Return an axis counted from the front."""
+        rank = len(self.out) if rank is None else rank
+        return value % rank if rank else 0
+
+    def parameters(self, *names: str) -> tuple[str, ...]:
+        """Return the keys of the parameters among the named arguments."""
+        found = (self.scope.parameters(self.get(name)) for name in names)
+        return tuple(dict.fromkeys(key for keys in found for key in keys))
+
+    def make(
+        self, op: str, inputs: list[fx.Node] | None = None, *, params: tuple[str, ...] = (),
+        weight: object = None, value: str = "", suffix: str = "", foldable: bool = True,
+        bits: int | None = None, **fields: Any,
+    ) -> Node:  # fmt: skip
+        """Return the node of this call: a layer `op` over `inputs` (all active arguments)."""
+        read = self.actives if inputs is None else inputs
+        draft = Layer(
+            name="",
+            op=op,
+            inputs=tuple(node.name for node in read),
+            in_shapes=tuple(shape_of(node) for node in read),
+            out_shape=self.out,
+            batch=self.scope.batch,
+        )
+        name = weight_path(weight)
+        if weight is not None:
+            held = str(weight_source(weight).target) if name else ""
+            fields["path"] = held.rpartition(".")[0]
+            fields["weight_bits"] = quantizer_bits(weight)
+        label = replace(self.label(suffix or op), weight=name)
+        layer = replace(draft, **fields)
+        return Node(value or self.node.name, layer, label, params, bits, foldable)
+
+    def identity(self, source: fx.Node | None = None) -> Node:
+        """Return a node that passes its (first active) argument on."""
+        return self.make(IDENTITY, [source or self.actives[0]])
+
+    def label(self, suffix: str) -> Label:
+        """Return what this call may be named after."""
+        path, kind = innermost(self.node)
+        return Label("", path, is_leaf(kind), self.node.meta.get(SUFFIX, suffix))
+
+
+def innermost(node: fx.Node) -> tuple[str, str]:
+    """Return the path and the type of the innermost module around a node."""
+    stack = node.meta.get("nn_module_stack")
+    if not stack:
+        return "", ""
+    path, kind = list(stack.values())[-1]
+    return path, kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def is_leaf(kind: str) -> bool:
+    """Whether a module's type is a plain operator of torch.nn."""
+    head, found, tail = kind.partition("torch.nn.modules.")
+    return bool(found) and not head and not tail.startswith(_CONTAINERS)
+
+
+def weight_source(weight: Any) -> Any:
+    """Return what is behind the quantisers of a weight argument."""
+    while is_quantizer(weight):
+        weight = weight.args[0]
+    return weight
+
+
+def quantizer_bits(value: Any) -> int:
+    """Return the bits of the quantiser that makes `value`, FLOAT_BITS when none does."""
+    return int(value.args[3]) if is_quantizer(value) else FLOAT_BITS
+
+
+def weight_path(weight: Any) -> str:
+    """Return the path of a weight parameter without its ".weight", "" when it is computed."""
+    source = weight_source(weight)
+    while isinstance(source, fx.Node) and operator_name(source) in {"t", "permute", "transpose"}:
+        source = weight_source(source.args[0])
+    if not isinstance(source, fx.Node) or source.op != "get_attr":
+        return ""
+    path = str(source.target)
+    return "" if path == "weight" else path.removesuffix(".weight").removesuffix("_weight")
+
+
+def _bound(node: fx.Node) -> dict[str, Any]:
+    """Return the arguments of a call by the names of the operator's schema."""
+    if not isinstance(node.target, torch._ops.OpOverload):
+        return {str(i): value for i, value in enumerate(node.args)} | dict(node.kwargs)
+    schema = node.target._schema.arguments
+    given = dict(zip((argument.name for argument in schema), node.args, strict=False))
+    defaults = {a.name: a.default_value for a in schema if a.has_default_value()}
+    return defaults | given | dict(node.kwargs)
+
+
+def _flat(values: Any) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, list | tuple):
+            yield from _flat(value)
+        else:
+            yield value
+
+
+Rule = Callable[[Call], "Node | list[Node]"]
+
+
+def is_getitem(node: fx.Node) -> bool:
+    """Whether the node picks one of several values."""
+    return node.target is operator.getitem
+
+
+def elements(node: fx.Node) -> int:
+    """Return how many elements the tensor of a node has."""
+    return prod(shape_of(node))

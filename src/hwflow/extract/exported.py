@@ -1,0 +1,159 @@
+"""Torch network -> exported graph -> workload."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import fx, nn
+
+from hwflow.errors import ModelError
+from hwflow.extract.aten import RULES
+from hwflow.extract.call import (
+    Call, Scope, active_nodes, is_getitem, is_quantizer, shape_of, weight_source,
+)  # fmt: skip
+from hwflow.extract.fold import fold
+from hwflow.extract.nodes import IDENTITY, QUANTIZE, Graph, Node
+from hwflow.extract.normal import normalise
+from hwflow.network import Network
+from hwflow.workload import Input, Workload
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """A workload and the graph it was read from."""
+
+    workload: Workload
+    graph: fx.Graph
+    values: Mapping[str, fx.Node]
+    """Name of a layer or input -> node that holds its final value (after folded norm and act)."""
+    weights: Mapping[str, fx.Node]
+    """Name of a layer with a constant weight -> node of the weight, before any quantiser."""
+
+
+def read_graph(module: fx.GraphModule, name: str) -> Extraction:
+    """Read the workload of an exported graph, as :func:`export_network` makes it.
+
+    The graph is brought in normal form first (:mod:`hwflow.extract.normal`), in place: it computes
+    the same. A symbolic batch is read as 1, so that the workload is that of a static export of one
+    image. Raises ModelError when the graph is none of ATen operators.
+    """
+    normalise(module)
+    nodes = {node.name: node for node in module.graph.nodes}
+    folded = fold(_graph(module, name))
+    weights = {}
+    for layer, value in folded.nodes.items():
+        weight = weight_source(_weight_argument(nodes[value.partition("/")[0]]))
+        if isinstance(weight, fx.Node) and folded.workload[layer].op != "matmul":
+            weights[layer] = weight
+    values = {layer: nodes[value] for layer, value in folded.values.items() if value in nodes}
+    return Extraction(folded.workload, module.graph, values, weights)
+
+
+def _weight_argument(node: fx.Node) -> object:
+    if not isinstance(node.target, torch._ops.OpOverload):
+        return None
+    names = [argument.name for argument in node.target._schema.arguments]
+    return node.args[names.index("weight")] if "weight" in names and len(node.args) > 1 else None
+
+
+def _graph(module: fx.GraphModule, name: str) -> Graph:
+    scope = _scope(module)
+    nodes: list[Node] = []
+    for node in module.graph.nodes:
+        if node in scope.active and node.op == "call_function":
+            nodes.extend(_read(node, scope))
+    inputs = {
+        node.name: Input(str(node.target), shape_of(node))
+        for node in module.graph.nodes if node.op == "placeholder" and node in scope.active
+    }  # fmt: skip
+    output = next(node for node in module.graph.nodes if node.op == "output")
+    leaving = tuple(n.name for n in output.all_input_nodes if n in scope.active)
+    return Graph(name, inputs, tuple(nodes), leaving, _sizes(module, scope))
+
+
+def _read(node: fx.Node, scope: Scope) -> list[Node]:
+    call = Call(node, scope)
+    if is_quantizer(node):
+        return [call.make(QUANTIZE, [node.args[0]], bits=int(node.args[3]))]  # type: ignore
+    rule = RULES.get(call.name)
+    if rule is None:
+        return [call.make("unknown", attrs=(("target", str(node.target)),))]
+    made = rule(call)
+    return made if isinstance(made, list) else [made]
+
+
+def _scope(module: fx.GraphModule) -> Scope:
+    first: dict[int, str] = {}
+    keys = {
+        path: first.setdefault(id(parameter), path)
+        for path, parameter in module.named_parameters(remove_duplicate=False)
+    }
+    uses: Counter[str] = Counter()
+    for node in module.graph.nodes:
+        if node.op == "get_attr" and str(node.target) in keys:
+            uses[keys[str(node.target)]] += len(node.users)
+    batches = [shape_of(n)[0] for n in module.graph.nodes if n.op == "placeholder" and shape_of(n)]
+    return Scope(active_nodes(module.graph), keys, batches[0] if batches else 1, uses)
+
+
+def _sizes(module: fx.GraphModule, scope: Scope) -> dict[str, int]:
+    return {scope.keys[path]: p.numel() for path, p in module.named_parameters()}
+
+
+def export_network(network: Network, dynamic_batch: bool = False) -> fx.GraphModule:
+    """Export the network's module in eval mode as an ATen graph in normal form.
+
+    The module, its mode and its parameters stay as they are; the graph shares the parameters.
+    With `dynamic_batch` the graph takes any batch. Raises ModelError when the module cannot be
+    exported, with torch's reason.
+    """
+    example, dynamic = network.example, None
+    if dynamic_batch:
+        example = torch.cat([example, example]) if len(example) == 1 else example
+        dynamic = ({0: torch.export.Dim("batch")},)
+    with evaluating(network.module), unfused_attention():
+        try:
+            program = torch.export.export(network.module, (example,), dynamic_shapes=dynamic)
+        except Exception as error:
+            raise ModelError(_export_failed(network, error)) from error
+        exported = program.module()
+        if not normalise(exported):
+            exported = program.run_decompositions({}).module()
+            normalise(exported)
+    return exported
+
+
+def _export_failed(network: Network, error: Exception) -> str:
+    reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return (
+        f"Network {network.name!r} cannot be exported: {reason.strip()} "
+        f"torch.export must be able to trace it on an input of shape {tuple(network.example.shape)}"
+        ": take branches that depend on values out of its forward, or give an ONNX file instead."
+    )
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Put every submodule in eval mode for a while."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
+@contextmanager
+def unfused_attention() -> Iterator[None]:
+    """Switch the fused encoder kernel off for a while: it hides the products of attention."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)

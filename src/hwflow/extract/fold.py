@@ -1,0 +1,265 @@
+"""From nodes to a workload: one pass that folds what a machine would fold.
+
+Batch normalisation goes onto the convolution or linear layer before it, activations onto whatever
+computed their input, zero padding onto the convolution after it, each only where nobody else reads
+the value between. Identities vanish, quantisers become bits. What no output needs is left out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from hwflow.extract.nodes import IDENTITY, Graph, Node
+from hwflow.workload import FLOAT_BITS, PRESERVING_OPS, VIEW_OPS, Input, Layer, Workload
+
+_TAKES_NORM = frozenset({"conv", "conv_transpose", "linear"})
+_REFUSES_ACT = VIEW_OPS | {"unknown"}
+
+
+@dataclass(frozen=True)
+class Folded:
+    """A workload and the value of the source graph that each of its tensors is."""
+
+    workload: Workload
+    values: Mapping[str, str]
+    """Name of a layer or input -> the value that holds it after everything folded onto it."""
+    nodes: Mapping[str, str]
+    """Name of a layer -> the value its own operator makes, before anything folded onto it."""
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A layer in the making."""
+
+    node: Node
+    layer: Layer
+    params: list[str]
+    final: str
+    bits: int | None = None
+    gone: bool = False
+
+    @property
+    def open(self) -> bool:
+        """Whether something may still fold onto it: its value is not yet quantised."""
+        return self.bits is None and not self.gone
+
+
+def fold(graph: Graph) -> Folded:
+    """Fold the nodes of `graph` into a workload.
+
+    Raises WorkloadError when the nodes contradict one another.
+    """
+    return _Folder(graph).run()
+
+
+class _Folder:
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.nodes = _needed(graph)
+        self.alias = {n.value: n.layer.inputs[0] for n in self.nodes if n.layer.op == IDENTITY}
+        self.readers = self._count_readers()
+        self.drafts: list[_Draft] = []
+        self.maker: dict[str, _Draft] = {}
+        self.input_bits: dict[str, int] = {}
+
+    def _count_readers(self) -> Counter[str]:
+        """Count the readers of each value; the quantiser of a value stands for its readers."""
+        read = Counter(self.source(value) for value in self.graph.outputs)
+        for node in self.nodes:
+            if node.layer.op != IDENTITY:
+                read.update(self.source(value) for value in node.layer.inputs)
+        return read
+
+    def source(self, value: str) -> str:
+        """Return the value that `value` is, behind identities and quantisers."""
+        while value in self.alias:
+            value = self.alias[value]
+        return value
+
+    def run(self) -> Folded:
+        for node in self.nodes:
+            match node.layer.op:
+                case "identity":
+                    continue
+                case "quantize":
+                    self._quantize(node)
+                case "batch_norm":
+                    if not self._fold_norm(node):
+                        self._add(node, replace(node.layer, op="norm"))
+                case "act":
+                    if not self._fold_act(node):
+                        self._add(node, node.layer)
+                case "conv":
+                    self._add(node, self._take_padding(node))
+                case _:
+                    self._add(node, node.layer)
+        return self._finish()
+
+    def _add(self, node: Node, layer: Layer) -> None:
+        draft = _Draft(node, layer, list(node.params), node.value)
+        self.drafts.append(draft)
+        self.maker[node.value] = draft
+
+    def _quantize(self, node: Node) -> None:
+        source = self.source(node.layer.inputs[0])
+        bits = node.bits or FLOAT_BITS
+        draft = self.maker.get(source)
+        if draft is None:
+            self.input_bits[source] = max(bits, self.input_bits.get(source, 0))
+        else:
+            draft.bits = max(bits, draft.bits or 0)
+        self.alias[node.value] = source
+
+    def _producer(self, node: Node) -> _Draft | None:
+        """Return the layer that `node` may fold onto: the open maker of what it alone reads."""
+        source = self.source(node.layer.inputs[0])
+        draft = self.maker.get(source)
+        alone = self.readers[source] == 1
+        return draft if draft is not None and draft.open and alone else None
+
+    def _absorb(self, draft: _Draft, node: Node, layer: Layer) -> bool:
+        draft.layer = layer
+        draft.params.extend(node.params)
+        draft.final = node.value
+        self.maker[node.value] = draft
+        return True
+
+    def _fold_norm(self, node: Node) -> bool:
+        draft = self._producer(node)
+        if draft is None or not (node.foldable and draft.node.foldable):
+            return False
+        layer = draft.layer
+        if layer.op not in _TAKES_NORM or layer.norm or layer.act or not _by_channel(layer):
+            return False
+        return self._absorb(draft, node, replace(layer, norm="batch"))
+
+    def _fold_act(self, node: Node) -> bool:
+        draft = self._producer(node)
+        if draft is None or draft.layer.op in _REFUSES_ACT:
+            return False
+        if draft.layer.out_shape != node.layer.out_shape:
+            return False
+        acts = (*draft.layer.act, *node.layer.act)
+        return self._absorb(draft, node, replace(draft.layer, act=acts))
+
+    def _take_padding(self, node: Node) -> Layer:
+        """Return the convolution with the zero padding that it alone reads."""
+        layer = node.layer
+        draft = self._producer(node)
+        amounts = draft and _zero_rows(draft.layer)
+        if not draft or not amounts:
+            return layer
+        draft.gone = True
+        padding = tuple(a + b for a, b in zip(layer.padding, amounts, strict=True))
+        before = draft.layer
+        return replace(
+            layer, padding=padding, inputs=before.inputs, in_shapes=before.in_shapes
+        )  # type: ignore[arg-type]
+
+    def _finish(self) -> Folded:
+        kept = [draft for draft in self.drafts if not draft.gone]
+        names = dict(zip(map(id, kept), _names(kept, self.graph.inputs.values()), strict=True))
+        inputs = {
+            value: replace(i, bits=self.input_bits.get(value, i.bits))
+            for value, i in self.graph.inputs.items()
+        }
+        called = {value: i.name for value, i in inputs.items()}
+        called |= {value: names[id(d)] for value, d in self.maker.items() if not d.gone}
+        layers = self._layers(kept, names, called, inputs.values())
+        workload = Workload(
+            name=self.graph.name,
+            layers=layers,
+            inputs=tuple(inputs.values()),
+            outputs=tuple(called[self.source(value)] for value in self.graph.outputs),
+            loose_params=sum(self.graph.sizes.values()) - sum(layer.params for layer in layers),
+        )
+        values = {i.name: value for value, i in inputs.items()}
+        values |= {names[id(d)]: d.final for d in kept}
+        return Folded(workload, values, {names[id(d)]: d.node.value for d in kept})
+
+    def _layers(
+        self,
+        kept: Iterable[_Draft],
+        names: Mapping[int, str],
+        called: Mapping[str, str],
+        inputs: Iterable[Input],
+    ) -> tuple[Layer, ...]:
+        """Finish the drafts: names, the bits they read and write, the parameters they hold."""
+        bits = {i.name: i.bits for i in inputs}
+        owned: set[str] = set()
+        layers = []
+        for draft in kept:
+            read = tuple(called[self.source(value)] for value in draft.layer.inputs)
+            held = [key for key in dict.fromkeys(draft.params) if key not in owned]
+            owned.update(held)
+            layer = replace(
+                draft.layer,
+                name=names[id(draft)],
+                inputs=read,
+                input_bits=tuple(bits[name] for name in read),
+                params=sum(self.graph.sizes[key] for key in held),
+            )
+            layer = _with_bits(layer, draft.bits)
+            bits[layer.name] = layer.output_bits
+            layers.append(layer)
+        return tuple(layers)
+
+
+def _needed(graph: Graph) -> tuple[Node, ...]:
+    """Return the nodes that some output depends on."""
+    wanted = set(graph.outputs)
+    kept = []
+    for node in reversed(graph.nodes):
+        if node.value in wanted:
+            wanted.update(node.layer.inputs)
+            kept.append(node)
+    return tuple(reversed(kept))
+
+
+def _by_channel(layer: Layer) -> bool:
+    """Whether axis 1 of the output is the layer's output channel."""
+    return layer.op != "linear" or len(layer.out_shape) == 2
+
+
+def _zero_rows(layer: Layer) -> tuple[int, ...]:
+    """Return the zero rows and columns of a pad (top, left, bottom, right), () for any other."""
+    if layer.op != "pad" or layer.attr("value", 0) != 0 or layer.attr("mode") != "constant":
+        return ()
+    before, after = layer.attr("before", ()), layer.attr("after", ())
+    if not isinstance(before, tuple) or not isinstance(after, tuple) or len(before) != 4:
+        return ()
+    if any((*before[:2], *after[:2])) or min((*before, *after)) < 0:
+        return ()
+    return (*before[2:], *after[2:])
+
+
+def _with_bits(layer: Layer, written: int | None) -> Layer:
+    """Return the layer with the bits of its output and, for a matmul, of its second operand."""
+    passes = layer.op in PRESERVING_OPS and not layer.act and layer.norm is None
+    if written is None:
+        written = max(layer.input_bits) if passes and layer.input_bits else layer.output_bits
+    second = layer.op == "matmul" and len(layer.input_bits) > 1
+    weight = layer.input_bits[1] if second else layer.weight_bits
+    return replace(layer, output_bits=written, weight_bits=weight)
+
+
+def _names(drafts: Iterable[_Draft], inputs: Iterable[Input]) -> Iterator[str]:
+    """Name the layers: by weight, by leaf module, by module and operator; repeats get "#2"."""
+    labels = [draft.node.label for draft in drafts]
+    weights = {label.weight for label in labels if label.weight}
+    taken = {i.name for i in inputs}
+    repeats: Counter[str] = Counter()
+    for label in labels:
+        by_leaf = label.leaf and label.module and label.module not in weights
+        base = label.weight or (label.module if by_leaf else label.qualified)
+        repeats[base] += 1
+        while (name := _numbered(base, repeats[base])) in taken:
+            repeats[base] += 1
+        taken.add(name)
+        yield name
+
+
+def _numbered(base: str, count: int) -> str:
+    return base if count == 1 else f"{base}#{count}"

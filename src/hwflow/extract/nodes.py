@@ -1,0 +1,72 @@
+"""What both front ends read a network into, before anything is folded. Plain data, no torch.
+
+A front end (:mod:`hwflow.extract.exported`, :mod:`hwflow.extract.onnx_file`) turns every operator
+that depends on the network's input into a :class:`Node`; :mod:`hwflow.extract.fold` turns the nodes
+into a workload. So a network folds in the same way wherever it came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from hwflow.workload import Input, Layer
+
+IDENTITY = "identity"
+"""The value passes unchanged: dropout in eval mode, a cast between floats, a copy."""
+
+QUANTIZE = "quantize"
+"""The value passes on a grid of `Node.bits` bits."""
+
+BATCH_NORM = "batch_norm"
+"""Batch normalisation by running statistics, which a machine folds into the weights before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What a layer may be called, best first: by its weight, its module, its operator."""
+
+    weight: str = ""
+    """Path of the weight parameter without ".weight", "" for layers without one."""
+    module: str = ""
+    """Path of the innermost module around the operator."""
+    leaf: bool = False
+    """Whether that module is a plain operator, so that its path is name enough."""
+    suffix: str = ""
+    """What follows the module's path otherwise."""
+
+    @property
+    def qualified(self) -> str:
+        """The module's path and the operator: what is always available."""
+        return f"{self.module}.{self.suffix}" if self.module else self.suffix
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operator: the value it makes and the layer it would be if nothing folded."""
+
+    value: str
+    """Identifies the value it makes; unique in the graph."""
+    layer: Layer
+    """A draft: `inputs` are values, `name` is empty, `op` may also be one of this module's."""
+    label: Label = Label()
+    params: tuple[str, ...] = ()
+    """Keys of the parameters it holds; a key that two nodes hold is counted at the first."""
+    bits: int | None = None
+    """Bits of the grid of a QUANTIZE node."""
+    foldable: bool = True
+    """Whether this batch normalisation may fold, or this layer take one."""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The nodes of a network in the order they run."""
+
+    name: str
+    inputs: Mapping[str, Input]
+    """Network inputs by the value they are."""
+    nodes: tuple[Node, ...]
+    outputs: tuple[str, ...]
+    """Values that leave the network."""
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    """Elements of every distinct parameter of the network, by key."""

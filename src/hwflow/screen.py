@@ -1,0 +1,136 @@
+"""What the command line shows: tables and the progress of a search. The library never prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from hwflow.cost import METRICS, Cost
+from hwflow.front import Front, Trial
+from hwflow.problem import QUALITY
+from hwflow.units import show
+from hwflow.workload import Layer, Workload
+
+if TYPE_CHECKING:
+    from hwflow.loop import Progress as SearchProgress
+
+out = Console()
+err = Console(stderr=True)
+
+_LAYER_COLUMNS = ("macs", "params", "latency_s", "energy_j", "dram_bytes")
+
+
+def total_table(cost: Cost, title: str) -> Table:
+    """Return the totals of a cost with their standing."""
+    table = Table(title=title, title_justify="left", header_style="bold")
+    table.add_column("metric")
+    table.add_column("total", justify="right")
+    table.add_column("standing")
+    for name, value in cost.total.items():
+        known = METRICS[name]
+        table.add_row(known.short, show(value, known.unit, 4), cost.standing.get(name, ""))
+    return table
+
+
+def layer_table(workload: Workload, cost: Cost) -> Table:
+    """Return one row per layer that costs anything, with what binds it."""
+    table = Table(title="By layer", title_justify="left", header_style="bold")
+    for heading in ("layer", "op", "output", "w/a bits"):
+        table.add_column(heading, overflow="fold")
+    for name in _LAYER_COLUMNS:
+        table.add_column(METRICS[name].short, justify="right", no_wrap=True)
+    table.add_column("bound by")
+    for layer, row in zip(workload, cost.layers, strict=True):
+        if row.bound_by == "free":
+            continue
+        figures = [show(row.values.get(n, 0), METRICS[n].unit) for n in _LAYER_COLUMNS]
+        table.add_row(layer.name, layer.op, _size(layer), _bits(layer), *figures, row.bound_by)
+    return table
+
+
+def _size(layer: Layer) -> str:
+    return "x".join(map(str, layer.out_shape[1:]))
+
+
+def _bits(layer: Layer) -> str:
+    return f"{layer.weight_bits}/{layer.input_bits[0]}" if layer.is_mac else ""
+
+
+def front_table(front: Front, baseline: Trial | None = None, limit: int = 20) -> Table:
+    """Return the front (at most `limit` trials, spread evenly) beside the original network."""
+    table = Table(title=f"Front: {len(front)} networks", title_justify="left", header_style="bold")
+    table.add_column("trial", justify="right")
+    for name in front.objectives:
+        table.add_column(_heading(name), justify="right")
+        if baseline is not None and name != QUALITY:
+            table.add_column("saved", justify="right")
+    if baseline is not None:
+        table.add_row("original", *_cells(baseline, front.objectives, baseline), style="dim")
+    for trial in _spread(front.trials, limit):
+        table.add_row(f"#{trial.number}", *_cells(trial, front.objectives, baseline))
+    if len(front) > limit:
+        table.caption = f"{limit} of {len(front)} shown, evenly spread; all are in front.csv"
+    return table
+
+
+def _heading(name: str) -> str:
+    return name if name == QUALITY else METRICS[name].short
+
+
+def _cells(trial: Trial, objectives: Sequence[str], baseline: Trial | None) -> Iterator[str]:
+    for name in objectives:
+        if name == QUALITY:
+            yield f"{100 * trial.value(name):.2f} %"
+            continue
+        yield show(trial.value(name), METRICS[name].unit)
+        if baseline is not None:
+            yield _saving(trial.value(name), baseline.value(name))
+
+
+def _saving(value: float, before: float) -> str:
+    return f"{100 * (1 - value / before):.0f} %" if before else "-"
+
+
+def _spread(trials: Sequence[Trial], limit: int) -> list[Trial]:
+    if len(trials) <= limit:
+        return list(trials)
+    step = (len(trials) - 1) / (limit - 1)
+    return [trials[round(index * step)] for index in range(limit)]
+
+
+@contextmanager
+def search_bar(quiet: bool) -> Iterator[SearchBar]:
+    """Show a progress bar while a search runs; nothing when `quiet`."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total}"),
+        TextColumn("[dim]{task.fields[note]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err, disable=quiet) as bar:
+        yield SearchBar(bar)
+
+
+class SearchBar:
+    """Feeds the progress of a search to a rich progress bar."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._task = bar.add_task("searching", total=None, note="")
+
+    def __call__(self, progress: SearchProgress) -> None:
+        """Show one more step of the search."""
+        best = "-" if progress.best is None else f"{100 * progress.best:.2f} %"
+        note = f"best {best}, hypervolume {progress.hypervolume:.3f}"
+        if progress.infeasible:
+            note += f", {progress.infeasible} beyond the limits"
+        self._bar.update(
+            self._task, completed=progress.evaluated, total=progress.budget, note=note
+        )
