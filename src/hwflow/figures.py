@@ -140,7 +140,7 @@ def _bits(data: Any) -> Any:
     entry = _entry(data, "16 b")
     value = entry["value"]
     try:
-        bits = parse(value, "B") * 8 if isinstance(value, str) else float(value)
+        bits = float(value) if _is_number(str(value)) else parse(value, "B") * 8
     except UnitError as error:
         raise ValueError(f"{error} Write bits, such as '16 b'.") from None
     if not bits.is_integer() or bits < 1:

@@ -53,6 +53,22 @@ def read_graph(module: fx.GraphModule, name: str) -> Extraction:
     return Extraction(folded.workload, module.graph, values, weights)
 
 
+def extract_network(network: Network) -> Extraction:
+    """Read the workload of a network; one that is an exported graph already is read directly."""
+    module = network.module
+    if not is_exported(module):
+        module = export_network(network)
+    return read_graph(module, network.name)  # type: ignore[arg-type]
+
+
+def is_exported(module: nn.Module) -> bool:
+    """Whether a module is a graph of ATen operators, and not one of torch modules."""
+    if not isinstance(module, fx.GraphModule):
+        return False
+    calls = [node for node in module.graph.nodes if node.op == "call_function"]
+    return any(isinstance(node.target, torch._ops.OpOverload) for node in calls)
+
+
 def _weight_argument(node: fx.Node) -> object:
     if not isinstance(node.target, torch._ops.OpOverload):
         return None
