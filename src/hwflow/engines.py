@@ -30,7 +30,8 @@ Ints = NDArray[np.int64]
 
 def _passes(bits: Ints, word: int) -> Floats:
     """Return the passes of an operand through a unit of `word` bits, ceil(b / word)."""
-    return np.ceil(bits / word)
+    passes: Floats = np.ceil(bits / word)
+    return passes
 
 
 class BitParallel(Sealed):
@@ -47,7 +48,7 @@ class BitParallel(Sealed):
 class Simd(Sealed):
     """Vectorised multipliers (sub-word SIMD): the word splits into a power of two of lanes.
 
-    θ = floor(w / max(b_w, b_a)) rounded down to a power of two (HW-FlowQ's bit-parallel engine).
+    θ = floor(w / max(b_w, b_a)) rounded down to a power of two; an engine family of HW-FlowQ.
     """
 
     kind: Literal["simd"]
@@ -55,9 +56,10 @@ class Simd(Sealed):
 
     def theta(self, weight_bits: Ints, input_bits: Ints) -> Floats:
         """Return MACs per PE and cycle."""
-        lanes = np.maximum(self.word.value // np.maximum(weight_bits, input_bits), 1)
+        lanes: Ints = np.maximum(self.word.value // np.maximum(weight_bits, input_bits), 1)
         passes = _passes(weight_bits, self.word.value) * _passes(input_bits, self.word.value)
-        return np.exp2(np.floor(np.log2(lanes))) / passes
+        split: Floats = np.exp2(np.floor(np.log2(lanes)))
+        return split / passes
 
 
 class BitFusion(Sealed):

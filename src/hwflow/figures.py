@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
@@ -76,10 +76,23 @@ def quantity(*units: str, zero: bool = False) -> Callable[[Any], Any]:
         value, unit = _value(entry, units)
         if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
             allowed = "zero or more" if zero else "above zero"
-            raise ValueError(f"{entry['value']!r} is not allowed: it must be {allowed}, and finite.")
+            raise ValueError(
+                f"{entry['value']!r} is not allowed: it must be {allowed}, and finite."
+            )
         return Figure(value=value, unit=unit, source=entry["source"])
 
     return read
+
+
+def _or_word(word: str, read: Callable[[Any], Any]) -> BeforeValidator:
+    """Return a validator that takes `word` as it is and reads anything else."""
+
+    def either(data: Any) -> Any:
+        if isinstance(data, str) and data != word:
+            raise ValueError(f"{data!r} is not allowed: write '{word}' or a figure with a source.")
+        return data if data == word else read(data)
+
+    return BeforeValidator(either)
 
 
 def _entry(data: Any, example: str, *optional: str) -> dict[str, Any]:
@@ -149,13 +162,15 @@ def _bits(data: Any) -> Any:
 
 
 Frequency = Annotated[Figure, BeforeValidator(quantity("Hz"))]
-Size = Annotated[Figure, BeforeValidator(quantity("B", "word"))]
+Size = Annotated[Figure | Literal["unlimited"], _or_word("unlimited", quantity("B", "word"))]
 AccessEnergy = Annotated[Figure, BeforeValidator(quantity("J/B", "J/word", zero=True))]
+MoveEnergy = Annotated[Figure, BeforeValidator(quantity("J/B", zero=True))]
 Energy = Annotated[Figure, BeforeValidator(quantity("J", zero=True))]
 Power = Annotated[Figure, BeforeValidator(quantity("W", zero=True))]
 Bandwidth = Annotated[Figure, BeforeValidator(quantity("B/cycle", "B/s"))]
 Number = Annotated[Count, BeforeValidator(_count)]
 Width = Annotated[BitCount, BeforeValidator(_bits)]
+AutoWidth = Annotated[BitCount | Literal["auto"], _or_word("auto", _bits)]
 
 
 def figures(model: BaseModel, path: str = "") -> Iterator[tuple[str, Figure | Count]]:

@@ -8,7 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
-from hwflow.figures import AccessEnergy, Bandwidth, Energy, Figure, Number, Sealed, Size, Width
+from hwflow.figures import (
+    AccessEnergy,
+    Bandwidth,
+    Energy,
+    Figure,
+    MoveEnergy,
+    Number,
+    Sealed,
+    Size,
+    Width,
+)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -20,7 +30,7 @@ ALL_TENSORS: tuple[TensorKind, ...] = ("weights", "inputs", "outputs")
 class Store(Sealed):
     """A memory: size, word, energy of an access and bandwidth of its port."""
 
-    size: Size | Literal["unlimited"]
+    size: Size
     word: Width
     """Bits of one access."""
     read: AccessEnergy
@@ -120,8 +130,8 @@ class Array(Sealed):
     unroll_rows: tuple[LoopDim, ...]
     """Loops that may be spread over the rows; outputs K, inputs C, groups G and so on."""
     unroll_cols: tuple[LoopDim, ...]
-    transfer: AccessEnergy | None = None
-    """Energy of moving data over the array's network, per bit or word of 16 bits."""
+    transfer: MoveEnergy | None = None
+    """Energy of moving data over the array's network."""
 
     @property
     def pes(self) -> int:
@@ -131,9 +141,7 @@ class Array(Sealed):
     @property
     def transfer_j_per_bit(self) -> float:
         """Energy of moving one bit between PEs or from the level outside to a PE; 0 if unknown."""
-        if self.transfer is None:
-            return 0.0
-        return self.transfer.value / (16 if self.transfer.unit == "J/word" else 8)
+        return self.transfer.value / 8 if self.transfer else 0.0
 
 
 class CycleEnergy(Sealed):
@@ -184,11 +192,12 @@ class TableEnergy(Sealed):
         wide_a = max(e.input_bits.value for e in self.entries)
         pieces = np.ceil(weight_bits / wide_w) * np.ceil(input_bits / wide_a)
         narrow_w, narrow_a = np.minimum(weight_bits, wide_w), np.minimum(input_bits, wide_a)
-        best = np.full(np.broadcast(weight_bits, input_bits).shape, np.inf)
+        best: Floats = np.full(np.broadcast(weight_bits, input_bits).shape, np.inf)
         for entry in self.entries:
             fits = (narrow_w <= entry.weight_bits.value) & (narrow_a <= entry.input_bits.value)
             best = np.where(fits, np.minimum(best, entry.energy.value), best)
-        return best * pieces
+        cost: Floats = best * pieces
+        return cost
 
 
 class ProductEnergy(Sealed):

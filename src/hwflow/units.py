@@ -20,7 +20,9 @@ _BASE = {
     "J": ("J", 1.0), "W": ("W", 1.0), "cycle": ("cycle", 1.0), "word": ("word", 1.0),
 }  # fmt: skip
 _AREA = {"um2": 1.0, "µm2": 1.0, "mm2": 1e6}
-_QUANTITY = re.compile(r"^\s*([-+]?(?:\d[\d_,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(.*?)\s*$")
+_NUMBER = r"[-+]?(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_QUANTITY = re.compile(rf"^\s*({_NUMBER})(?![\d,.])\s*(.*?)\s*$")
+_DENOMINATOR = re.compile(r"^(\d*\.?\d*)(.*)$")
 
 
 class UnitError(HwflowError):
@@ -45,8 +47,11 @@ def _unit(text: str) -> tuple[str, float]:
     dimension, factor = _simple(numerator)
     if not denominator:
         return dimension, factor
-    count, base = re.match(r"^([\d.]*)(.*)$", denominator).groups()  # type: ignore[union-attr]
+    match = _DENOMINATOR.match(denominator)
+    count, base = match.groups() if match else ("", denominator)
     below, divisor = _simple(base)
+    if count and not count.strip("0."):
+        raise KeyError(f"/{denominator}")
     return f"{dimension}/{below}", factor / (divisor * float(count or 1))
 
 
@@ -87,10 +92,22 @@ def show(value: float | None, unit: str = "", digits: int = 3) -> str:
     """Write `value` with an SI prefix: ``show(0.0041, "s")`` gives ``"4.1 ms"``."""
     if value is None:
         return "-"
+    if unit == "um2":
+        return _area(value, digits)
     if value == 0 or value != value or value in (float("inf"), float("-inf")):
         return f"{value:g} {unit}".strip()
     scale, prefix = next((s for s in _STEPS if abs(value) >= s[0] * 0.9995), _STEPS[-1])
-    number = f"{value / scale:.{digits}g}"
-    if "e" in number:
-        number = f"{value / scale:.0f}"
-    return f"{number} {prefix}{unit}".strip()
+    return f"{_digits(value / scale, digits)} {prefix}{unit}".strip()
+
+
+def _digits(number: float, digits: int) -> str:
+    """Write a number to so many digits, large ones without an exponent."""
+    text = f"{number:.{digits}g}"
+    return f"{number:.0f}" if "e+" in text else text
+
+
+def _area(um2: float, digits: int) -> str:
+    """Write an area; squared units take no SI prefix."""
+    if abs(um2) >= 1e5:
+        return f"{_digits(um2 / 1e6, digits)} mm2"
+    return f"{_digits(um2, digits)} um2"
