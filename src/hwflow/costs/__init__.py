@@ -1,0 +1,1 @@
+"""Cost models: the levels of abstraction, from the network alone to the full accelerator."""
