@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 from torch import fx
 
 from hwflow.extract import geometry
-from hwflow.extract.call import Call, Rule, elements, shape_of, unknown, weight_source
+from hwflow.extract.call import Call, Rule, elements, shape_of, weight_source
 from hwflow.extract.nodes import Node
 from hwflow.workload import Shape
 
 
 def _convolution(call: Call) -> Node:
     x, weight = call["input"], call["weight"]
-    if call.is_active(weight):
-        return unknown(call)
+    if call.is_active(weight) or call.is_active(call["bias"]):
+        return call.unknown()
     kernel = shape_of(weight)
     dilation = call.ints("dilation", (1,))
     before, after = _zeros(call, kernel[2:], dilation)
@@ -40,42 +41,57 @@ def _zeros(call: Call, kernel: Shape, dilation: tuple[int, ...]) -> tuple[Shape,
 def _weighted(call: Call, x: fx.Node, weight: Any, bias: Any, **fields: Any) -> Node:
     """Return a layer over `x` with a constant weight and perhaps a constant bias."""
     params = call.scope.parameters(weight) + call.scope.parameters(bias)
-    shared = any(call.scope.uses.get(key, 1) > 1 for key in params)
+    shared = call.scope.shared(weight, bias)
     plain = call.leaf and getattr(weight_source(weight), "op", "") == "get_attr"
     fields.setdefault("in_shapes", (shape_of(x),))
-    has_bias = bias is not None and not call.is_active(bias)
     return call.make(
         fields.pop("op"), [x], params=params, weight=weight, foldable=plain and not shared,
-        bias=has_bias, **fields,
+        bias=bias is not None, **fields,
     )  # fmt: skip
 
 
-def _linear(call: Call) -> list[Node]:
+def _linear(call: Call) -> Node:
     x, weight = call["input"], call["weight"]
     if call.is_active(weight) or call.is_active(call["bias"]):
-        return [unknown(call)]
-    outputs, features = shape_of(weight)
+        return call.unknown()
+    outputs, features = (1, *shape_of(weight))[-2:]
     fields = geometry.linear(features, outputs, elements(x) // features, call.scope.batch)
-    return [_weighted(call, x, weight, call["bias"], **fields)]
+    return _weighted(call, x, weight, call["bias"], **fields)
 
 
 def _matmul(call: Call) -> Node:
-    left, right = call.operands("self", "input", "mat1"), call.operands("other", "mat2", "vec")
-    return _product(call, left, right)
+    return _product(call, call["self"], call.first("other", "mat2", "vec", "tensor"))
 
 
-def _product(call: Call, left: fx.Node, right: fx.Node, bias: Any = None, **how: Any) -> Node:
-    """Return ``left @ right``: a linear layer when one side is constant, else a matmul."""
-    constant = next((i for i, side in enumerate((left, right)) if not call.is_active(side)), None)
+def _product(
+    call: Call, left: fx.Node, right: fx.Node, bias: Any = None, part: str = "",
+    dims: tuple[int, int, int, int] | None = None,
+) -> Node:  # fmt: skip
+    """Return a product: a linear layer when one side is constant, else a matmul.
+
+    `dims` (sets, rows, depth, columns) are those of ``left @ right`` unless given.
+    """
     shapes = shape_of(left), shape_of(right)
-    batch = call.scope.batch
-    fields = how or geometry.matmul(*shapes, constant=constant, batch=batch)
+    constant = next((i for i, side in enumerate((left, right)) if not call.is_active(side)), None)
+    fields = geometry.product(
+        *(dims or geometry.matmul(*shapes)), constant=constant, batch=call.scope.batch,
+        constant_sets=_own_sets(shapes, constant, dims),
+    )  # fmt: skip
     if constant is None:
-        return call.make(**fields, inputs=[left, right])
-    axis = max(len(shapes[constant]) - (1 if constant == 1 else 2), 0)
+        return call.make(fields.pop("op"), [left, right], part=part, **{"batch": 1, **fields})
     moving, weight = (right, left) if constant == 0 else (left, right)
-    attrs = (("weight_axis", axis),) if axis else ()
-    return _weighted(call, moving, weight, bias, attrs=attrs, **fields)
+    axis = max(len(shapes[constant]) - (1 if constant == 1 else 2), 0)
+    attrs = (("weight_axis", axis),) if axis and not dims else ()
+    return _weighted(call, moving, weight, bias, part=part, attrs=attrs, **fields)
+
+
+def _own_sets(
+    shapes: tuple[Shape, Shape], constant: int | None, dims: tuple[int, int, int, int] | None
+) -> int:
+    """Return how many distinct matrices the constant side has."""
+    if constant is None:
+        return 1
+    return dims[0] if dims else prod(shapes[constant][:-2])
 
 
 def _added_product(call: Call) -> Node | list[Node]:
@@ -84,26 +100,19 @@ def _added_product(call: Call) -> Node | list[Node]:
     left, right, added = call[names[0]], call[names[1]], call["self"]
     if not call.is_active(added) and not (call.is_active(left) and call.is_active(right)):
         return _product(call, left, right, added)
-    inner = f"{call.node.name}/product"
-    product = call.retarget(_product(call, left, right), inner)
-    total = call.make("add", [added] if call.is_active(added) else [])
-    return [product, call.joined(total, (inner,), (call.out,))]
+    product = _product(call, left, right, part="product")
+    return [product, call.make("add", [added, product] if call.is_active(added) else [product])]
 
 
 def _einsum(call: Call) -> Node:
     operands = call["tensors"]
     if len(operands) != 2:
-        return unknown(call)
+        return call.unknown()
     left, right = operands
     dims = geometry.einsum(str(call["equation"]), shape_of(left), shape_of(right))
     if dims is None:
-        return unknown(call)
-    constant = next((i for i, side in enumerate(operands) if not call.is_active(side)), None)
-    own = dims[0] if constant is not None else 1
-    fields = geometry.product(
-        *dims, constant=constant, constant_sets=own, batch=call.scope.batch
-    )  # fmt: skip
-    return _product(call, left, right, **fields)
+        return call.unknown()
+    return _product(call, left, right, dims=dims)
 
 
 RULES: dict[str, Rule] = {

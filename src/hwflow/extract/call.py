@@ -5,8 +5,7 @@ The rules of :mod:`hwflow.extract.aten` see the graph through this class only.
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
@@ -43,7 +42,7 @@ def number(value: Any) -> Any:
     if not isinstance(value, torch.SymInt):
         return value
     expression = value.node.expr
-    return int(expression.xreplace({symbol: 1 for symbol in expression.free_symbols}))
+    return int(expression.xreplace(dict.fromkeys(expression.free_symbols, 1)))
 
 
 def shape_of(node: fx.Node) -> Shape:
@@ -63,12 +62,20 @@ def makes_tensors(node: fx.Node) -> bool:
     return isinstance(value, torch.Tensor) or is_quantizer(node)
 
 
+_SHAPE_ONLY = frozenset({
+    "empty_like", "full_like", "new_empty", "new_full", "new_ones", "new_zeros", "ones_like",
+    "rand_like", "randn_like", "zeros_like",
+})  # fmt: skip
+
+
 def active_nodes(graph: fx.Graph) -> set[fx.Node]:
     """Return the nodes that make tensors which depend on the network's input."""
     active: set[fx.Node] = set()
     for node in graph.nodes:
         depends = node.op == "placeholder" or any(n in active for n in node.all_input_nodes)
-        if depends and node.op != "output" and makes_tensors(node):
+        if node.op == "output" or operator_name(node) in _SHAPE_ONLY:
+            continue
+        if depends and makes_tensors(node):
             active.add(node)
     return active
 
@@ -83,7 +90,7 @@ class Scope:
     batch: int
     """Batch of the network's input."""
     uses: Mapping[str, int] = field(default_factory=dict)
-    """How many calls read each parameter, by key."""
+    """How many calls read each parameter (by key) or buffer (by path)."""
 
     def parameters(self, constant: object) -> tuple[str, ...]:
         """Return the keys of the parameters that a constant is made from."""
@@ -94,6 +101,12 @@ class Scope:
             return (key,) if key else ()
         below = (self.parameters(node) for node in constant.all_input_nodes)
         return tuple(dict.fromkeys(key for keys in below for key in keys))
+
+    def shared(self, *constants: object) -> bool:
+        """Whether another call too reads one of these parameters or buffers."""
+        nodes = (weight_source(constant) for constant in constants)
+        paths = [str(node.target) for node in nodes if getattr(node, "op", "") == "get_attr"]
+        return any(self.uses.get(self.keys.get(path, path), 1) > 1 for path in paths)
 
 
 class Call:
@@ -138,10 +151,9 @@ class Call:
         """The arguments that depend on the network's input, in order, repeats kept."""
         return [value for value in _flat(self.args.values()) if self.is_active(value)]
 
-    def dim(self, value: int, rank: int | None = None) -> int:
-        """Return an axis counted from the front."""
-        rank = len(self.out) if rank is None else rank
-        return value % rank if rank else 0
+    def first(self, *names: str) -> Any:
+        """Return the first argument that the overload has among these names."""
+        return next(self.args[name] for name in names if name in self.args)
 
     def parameters(self, *names: str) -> tuple[str, ...]:
         """Return the keys of the parameters among the named arguments."""
@@ -149,37 +161,64 @@ class Call:
         return tuple(dict.fromkeys(key for keys in found for key in keys))
 
     def make(
-        self, op: str, inputs: list[fx.Node] | None = None, *, params: tuple[str, ...] = (),
-        weight: object = None, value: str = "", suffix: str = "", foldable: bool = True,
-        bits: int | None = None, **fields: Any,
+        self, op: str, inputs: Sequence[fx.Node | Node] | None = None, *, weight: Any = None,
+        params: tuple[str, ...] = (), part: str = "", bits: int | None = None,
+        foldable: bool = True, **fields: Any,
     ) -> Node:  # fmt: skip
-        """Return the node of this call: a layer `op` over `inputs` (all active arguments)."""
+        """Return the node of this call: a layer `op` over `inputs` (default: all active arguments).
+
+        A call of several layers names all but the last one by their `part`.
+        """
         read = self.actives if inputs is None else inputs
         draft = Layer(
             name="",
             op=op,
-            inputs=tuple(node.name for node in read),
-            in_shapes=tuple(shape_of(node) for node in read),
+            inputs=tuple(_value(node) for node in read),
+            in_shapes=tuple(_out_shape(node) for node in read),
             out_shape=self.out,
             batch=self.scope.batch,
         )
-        name = weight_path(weight)
+        label = replace(self.label(op), weight=weight_path(weight))
         if weight is not None:
-            held = str(weight_source(weight).target) if name else ""
-            fields["path"] = held.rpartition(".")[0]
             fields["weight_bits"] = quantizer_bits(weight)
-        label = replace(self.label(suffix or op), weight=name)
-        layer = replace(draft, **fields)
-        return Node(value or self.node.name, layer, label, params, bits, foldable)
+            fields["path"] = module_path(weight) if label.weight else label.module
+        return Node(
+            value=f"{self.node.name}/{part}" if part else self.node.name,
+            layer=replace(draft, **fields),
+            label=label,
+            params=params,
+            weight="" if weight is None else weight_source(weight).name,
+            bits=bits,
+            foldable=foldable,
+        )
 
     def identity(self, source: fx.Node | None = None) -> Node:
         """Return a node that passes its (first active) argument on."""
         return self.make(IDENTITY, [source or self.actives[0]])
 
+    def unknown(self) -> Node:
+        """Return a node of unknown kind, with the operator's full name and its parameters."""
+        keys = (self.scope.parameters(value) for value in _flat(self.args.values()))
+        held = tuple(dict.fromkeys(key for found in keys for key in found))
+        return self.make("unknown", params=held, attrs=(("target", str(self.node.target)),))
+
     def label(self, suffix: str) -> Label:
         """Return what this call may be named after."""
         path, kind = innermost(self.node)
         return Label("", path, is_leaf(kind), self.node.meta.get(SUFFIX, suffix))
+
+    @property
+    def leaf(self) -> bool:
+        """Whether the call is the body of a plain operator module of torch.nn."""
+        return is_leaf(innermost(self.node)[1])
+
+
+def _value(node: fx.Node | Node) -> str:
+    return node.value if isinstance(node, Node) else node.name
+
+
+def _out_shape(node: fx.Node | Node) -> Shape:
+    return node.layer.out_shape if isinstance(node, Node) else shape_of(node)
 
 
 def innermost(node: fx.Node) -> tuple[str, str]:
@@ -209,15 +248,24 @@ def quantizer_bits(value: Any) -> int:
     return int(value.args[3]) if is_quantizer(value) else FLOAT_BITS
 
 
-def weight_path(weight: Any) -> str:
-    """Return the path of a weight parameter without its ".weight", "" when it is computed."""
+def _parameter_path(weight: Any) -> str:
+    """Return the path of the parameter that a weight argument is, "" when it is computed."""
     source = weight_source(weight)
     while isinstance(source, fx.Node) and operator_name(source) in {"t", "permute", "transpose"}:
         source = weight_source(source.args[0])
-    if not isinstance(source, fx.Node) or source.op != "get_attr":
-        return ""
-    path = str(source.target)
+    direct = isinstance(source, fx.Node) and source.op == "get_attr"
+    return str(source.target) if direct else ""
+
+
+def weight_path(weight: Any) -> str:
+    """Return the path of a weight parameter without its ".weight", "" when it has none."""
+    path = _parameter_path(weight)
     return "" if path == "weight" else path.removesuffix(".weight").removesuffix("_weight")
+
+
+def module_path(weight: Any) -> str:
+    """Return the path of the module that holds a weight parameter."""
+    return _parameter_path(weight).rpartition(".")[0]
 
 
 def _bound(node: fx.Node) -> dict[str, Any]:
@@ -239,11 +287,6 @@ def _flat(values: Any) -> Iterator[Any]:
 
 
 Rule = Callable[[Call], "Node | list[Node]"]
-
-
-def is_getitem(node: fx.Node) -> bool:
-    """Whether the node picks one of several values."""
-    return node.target is operator.getitem
 
 
 def elements(node: fx.Node) -> int:

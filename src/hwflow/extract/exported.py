@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,11 +13,18 @@ from torch import fx, nn
 
 from hwflow.errors import ModelError
 from hwflow.extract.aten import RULES
+from hwflow.extract.aten_views import SPLITS, piece
 from hwflow.extract.call import (
-    Call, Scope, active_nodes, is_getitem, is_quantizer, shape_of, weight_source,
-)  # fmt: skip
+    Call,
+    Scope,
+    active_nodes,
+    is_quantizer,
+    operator_name,
+    quantizer_bits,
+    shape_of,
+)
 from hwflow.extract.fold import fold
-from hwflow.extract.nodes import IDENTITY, QUANTIZE, Graph, Node
+from hwflow.extract.nodes import QUANTIZE, Graph, Node
 from hwflow.extract.normal import normalise
 from hwflow.network import Network
 from hwflow.workload import Input, Workload
@@ -44,11 +52,7 @@ def read_graph(module: fx.GraphModule, name: str) -> Extraction:
     normalise(module)
     nodes = {node.name: node for node in module.graph.nodes}
     folded = fold(_graph(module, name))
-    weights = {}
-    for layer, value in folded.nodes.items():
-        weight = weight_source(_weight_argument(nodes[value.partition("/")[0]]))
-        if isinstance(weight, fx.Node) and folded.workload[layer].op != "matmul":
-            weights[layer] = weight
+    weights = {layer: nodes[value] for layer, value in folded.weights.items()}
     values = {layer: nodes[value] for layer, value in folded.values.items() if value in nodes}
     return Extraction(folded.workload, module.graph, values, weights)
 
@@ -69,13 +73,6 @@ def is_exported(module: nn.Module) -> bool:
     return any(isinstance(node.target, torch._ops.OpOverload) for node in calls)
 
 
-def _weight_argument(node: fx.Node) -> object:
-    if not isinstance(node.target, torch._ops.OpOverload):
-        return None
-    names = [argument.name for argument in node.target._schema.arguments]
-    return node.args[names.index("weight")] if "weight" in names and len(node.args) > 1 else None
-
-
 def _graph(module: fx.GraphModule, name: str) -> Graph:
     scope = _scope(module)
     nodes: list[Node] = []
@@ -92,13 +89,18 @@ def _graph(module: fx.GraphModule, name: str) -> Graph:
 
 
 def _read(node: fx.Node, scope: Scope) -> list[Node]:
+    """Return what one operator is: mostly one node, none for a splitter (its pieces are)."""
     call = Call(node, scope)
     if is_quantizer(node):
-        return [call.make(QUANTIZE, [node.args[0]], bits=int(node.args[3]))]  # type: ignore
-    rule = RULES.get(call.name)
-    if rule is None:
-        return [call.make("unknown", attrs=(("target", str(node.target)),))]
-    made = rule(call)
+        return [call.make(QUANTIZE, call.actives[:1], bits=quantizer_bits(node))]
+    if node.target is operator.getitem:
+        source = node.all_input_nodes[0]
+        if operator_name(source) in SPLITS:
+            return [piece(call, source, call.size(node.args[1]))]
+        return [call.identity()]
+    if call.name in SPLITS:
+        return []
+    made = RULES.get(call.name, Call.unknown)(call)
     return made if isinstance(made, list) else [made]
 
 
@@ -110,14 +112,24 @@ def _scope(module: fx.GraphModule) -> Scope:
     }
     uses: Counter[str] = Counter()
     for node in module.graph.nodes:
-        if node.op == "get_attr" and str(node.target) in keys:
-            uses[keys[str(node.target)]] += len(node.users)
+        if node.op == "get_attr":
+            uses[keys.get(str(node.target), str(node.target))] += len(node.users)
     batches = [shape_of(n)[0] for n in module.graph.nodes if n.op == "placeholder" and shape_of(n)]
     return Scope(active_nodes(module.graph), keys, batches[0] if batches else 1, uses)
 
 
 def _sizes(module: fx.GraphModule, scope: Scope) -> dict[str, int]:
-    return {scope.keys[path]: p.numel() for path, p in module.named_parameters()}
+    """Return the elements of every parameter; the scales of quantisers are none of the network."""
+    scales = {
+        str(node.target)
+        for node in module.graph.nodes
+        if node.op == "get_attr" and node.users
+        and all(is_quantizer(user) and user.args[0] is not node for user in node.users)
+    }  # fmt: skip
+    return {
+        scope.keys[path]: parameter.numel()
+        for path, parameter in module.named_parameters() if path not in scales
+    }  # fmt: skip
 
 
 def export_network(network: Network, dynamic_batch: bool = False) -> fx.GraphModule:
@@ -154,9 +166,10 @@ def _export_failed(network: Network, error: Exception) -> str:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Put every submodule in eval mode for a while."""
+    """Put every submodule in eval mode for a while; the flags alone, whatever `eval` may do."""
     modes = [(part, part.training) for part in module.modules()]
-    module.eval()
+    for part, _ in modes:
+        part.training = False
     try:
         yield
     finally:

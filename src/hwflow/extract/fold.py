@@ -25,8 +25,8 @@ class Folded:
     workload: Workload
     values: Mapping[str, str]
     """Name of a layer or input -> the value that holds it after everything folded onto it."""
-    nodes: Mapping[str, str]
-    """Name of a layer -> the value its own operator makes, before anything folded onto it."""
+    weights: Mapping[str, str]
+    """Name of a multiplying layer with a constant weight -> that constant."""
 
 
 @dataclass(slots=True)
@@ -154,9 +154,7 @@ class _Folder:
         draft.gone = True
         padding = tuple(a + b for a, b in zip(layer.padding, amounts, strict=True))
         before = draft.layer
-        return replace(
-            layer, padding=padding, inputs=before.inputs, in_shapes=before.in_shapes
-        )  # type: ignore[arg-type]
+        return replace(layer, padding=padding, inputs=before.inputs, in_shapes=before.in_shapes)  # type: ignore[arg-type]
 
     def _finish(self) -> Folded:
         kept = [draft for draft in self.drafts if not draft.gone]
@@ -177,7 +175,8 @@ class _Folder:
         )
         values = {i.name: value for value, i in inputs.items()}
         values |= {names[id(d)]: d.final for d in kept}
-        return Folded(workload, values, {names[id(d)]: d.node.value for d in kept})
+        weights = {names[id(d)]: d.node.weight for d in kept if d.node.weight and d.layer.is_mac}
+        return Folded(workload, values, weights)
 
     def _layers(
         self,

@@ -19,8 +19,8 @@ def convolution(
     """Return the layer fields of a convolution over one, two or three spatial axes.
 
     `before` and `after` are the zero positions at the two ends of each spatial axis. One axis is
-    taken as the width of an image of one row. Over three axes a convolution is N * D two-dimensional
-    ones (D the output depth) whose input channels are the C * kernel_depth of one window.
+    taken as the width of an image of one row. Over three axes a convolution is N * D flat ones
+    (D the output depth) whose input channels are the C * kernel_depth of one window.
     """
     if len(x) < len(weight):
         x, out = (1, *x), (1, *out)
@@ -86,8 +86,8 @@ def product(
 ) -> Fields:  # fmt: skip
     """Return the layer fields of `sets` products (rows x depth)(depth x columns).
 
-    `constant` is the side (0 or 1) that is a constant with `constant_sets` distinct matrices: then
-    it is a linear layer, whose outputs are the columns (1) or the rows (0). Otherwise it is a matmul.
+    `constant` is the side (0 or 1) that is a constant of `constant_sets` distinct matrices: then
+    it is a linear layer whose outputs are the columns (1) or the rows (0). Else it is a matmul.
     """
     if constant is None:
         return {
@@ -101,17 +101,11 @@ def product(
     return linear(depth, outputs, tokens * sets // constant_sets, batch, constant_sets)
 
 
-def matmul(
-    left: Shape, right: Shape, *, constant: int | None = None, batch: int = 1
-) -> Fields:
-    """Return the layer fields of ``left @ right`` with numpy's rules of broadcasting."""
+def matmul(left: Shape, right: Shape) -> tuple[int, int, int, int]:
+    """Return (sets, rows, depth, columns) of ``left @ right`` with numpy's broadcasting."""
     left = left if len(left) > 1 else (1, *left)
     right = right if len(right) > 1 else (*right, 1)
-    sets = prod(broadcast(left[:-2], right[:-2]))
-    own = prod((left, right)[constant][:-2]) if constant is not None else 1
-    return product(
-        sets, left[-2], left[-1], right[-1], constant=constant, constant_sets=own, batch=batch
-    )
+    return prod(broadcast(left[:-2], right[:-2])), left[-2], left[-1], right[-1]
 
 
 def broadcast(left: Shape, right: Shape) -> Shape:
@@ -123,18 +117,62 @@ def broadcast(left: Shape, right: Shape) -> Shape:
 
 def einsum(equation: str, left: Shape, right: Shape) -> tuple[int, int, int, int] | None:
     """Return (sets, rows, depth, columns) of a two-operand einsum, None when it is no product."""
-    terms, _, result = equation.replace(" ", "").partition("->")
+    terms, arrow, result = equation.replace(" ", "").partition("->")
     first, _, second = terms.partition(",")
-    if not result or "." in equation or len(first) != len(left) or len(second) != len(right):
+    first, second = _spelled(first, len(left)), _spelled(second, len(right))
+    if not arrow or not first or not second:
         return None
     size = dict(zip(first, left, strict=True)) | dict(zip(second, right, strict=True))
-    kinds = {"sets": 1, "rows": 1, "depth": 1, "columns": 1}
+    counts = {"sets": 1, "rows": 1, "depth": 1, "columns": 1}
     for letter, extent in size.items():
-        shared = letter in first and letter in second
-        if not shared and letter not in result:
+        kind = _role(letter, first, second, letter in result or letter.isdigit())
+        if kind is None:
             return None
-        kind = ("sets" if letter in result else "depth") if shared else (
-            "rows" if letter in first else "columns"
-        )
-        kinds[kind] *= extent
-    return kinds["sets"], kinds["rows"], kinds["depth"], kinds["columns"]
+        counts[kind] *= extent
+    return counts["sets"], counts["rows"], counts["depth"], counts["columns"]
+
+
+def _spelled(term: str, rank: int) -> str:
+    """Return a term with the axes of its ellipsis as digits, "" when it does not fit the rank."""
+    hidden = rank - len(term.replace("...", ""))
+    term = term.replace("...", "".join(str(axis) for axis in reversed(range(hidden))))
+    return term if len(term) == rank == len(set(term)) else ""
+
+
+def _role(letter: str, first: str, second: str, kept: bool) -> str | None:
+    if letter in first and letter in second:
+        return "sets" if kept else "depth"
+    if not kept:
+        return None
+    return "rows" if letter in first else "columns"
+
+
+def pool(
+    x: Shape, out: Shape, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int],
+    before: Sequence[int], after: Sequence[int] | None = None,
+) -> Fields:  # fmt: skip
+    """Return the layer fields of pooling in windows."""
+    axes = min(len(x) - 2, 3)
+    after = before if after is None else after
+    kernel, stride, dilation, before, after = (
+        _spread(values, axes) for values in (kernel, stride, dilation, before, after)
+    )
+    return {
+        "in_channels": x[1],
+        "out_channels": x[1],
+        "out_size": pair(out[-axes:], 1),
+        "kernel": pair(kernel, 1),
+        "stride": pair(stride, 1),
+        "dilation": pair(dilation, 1),
+        "padding": (*pair(before, 0), *pair(after, 0)),
+    }
+
+
+def adaptive_pool(x: Shape, out: Shape, axes: int) -> Fields:
+    """Return the layer fields of pooling to a given size; windows that differ count as the last."""
+    sizes = list(zip(x[-axes:], out[-axes:], strict=True))
+    stride = tuple(size // made for size, made in sizes)
+    kernel = tuple(
+        size - (made - 1) * step for (size, made), step in zip(sizes, stride, strict=True)
+    )
+    return pool(x, out, kernel, stride, (1,), (0,))

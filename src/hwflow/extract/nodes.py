@@ -52,6 +52,8 @@ class Node:
     label: Label = Label()
     params: tuple[str, ...] = ()
     """Keys of the parameters it holds; a key that two nodes hold is counted at the first."""
+    weight: str = ""
+    """The constant that is its weight, as the front end calls it."""
     bits: int | None = None
     """Bits of the grid of a QUANTIZE node."""
     foldable: bool = True
