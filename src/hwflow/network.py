@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -17,7 +17,12 @@ class Preprocess:
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
     scale: float = 255.0
     size: tuple[int, int] | None = None
-    """Height and width that images are resized and centre-cropped to; None keeps them."""
+    """Height and width that images are resized and centre-cropped to; None keeps them.
+
+    An image that has this size already is taken whole."""
+    crop: float = 0.875
+    """Share of the resized image that the centre crop keeps, in (0, 1]."""
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
 
 
 @dataclass(frozen=True, eq=False)
