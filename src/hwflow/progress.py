@@ -1,0 +1,60 @@
+"""How a search stands: what a progress bar shows. The library itself never prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hwflow.front import Front, Trial, covered
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How a search stands after a trial."""
+
+    evaluated: int
+    """Plans whose quality is known, earlier sessions included."""
+    budget: int | None
+    """How many there may be; None where time or the space sets the end."""
+    infeasible: int
+    """Plans found to be beyond the limits; they cost no evaluation."""
+    best: float | None
+    """Highest quality so far."""
+    hypervolume: float
+    """Share of the box between the ideal and the worst trial that the front covers."""
+    elapsed: float
+    """Seconds of searching, earlier sessions included."""
+    seconds_left: float | None
+    """Estimate; None while nothing is known of it."""
+    stopped: str = ""
+    """Why the search ended; empty while it runs."""
+
+
+class Standing:
+    """The front of the trials so far, kept up to date one trial at a time."""
+
+    def __init__(self, objectives: Sequence[str], trials: Sequence[Trial]) -> None:
+        front = Front.of(trials, objectives)
+        self._objectives = tuple(objectives)
+        self._points = front.points()
+        self._worst = np.array([front.reference.get(name, -np.inf) for name in objectives])
+        self.best: float | None = max(
+            (trial.quality for trial in trials if trial.quality is not None), default=None
+        )
+
+    def add(self, trial: Trial) -> None:
+        """Take in an evaluated trial."""
+        if trial.quality is None:
+            return
+        self.best = trial.quality if self.best is None else max(self.best, trial.quality)
+        point = Front((trial,), self._objectives).points()
+        self._worst = np.maximum(self._worst, point[0])
+        if not (self._points <= point).all(axis=1).any():
+            kept = self._points[~(self._points >= point).all(axis=1)]
+            self._points = np.concatenate([kept, point])
+
+    def hypervolume(self) -> float:
+        """Return the hypervolume of the front so far, measured from the worst trial so far."""
+        return covered(self._points, self._worst) if len(self._points) else 0.0

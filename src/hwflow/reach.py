@@ -1,0 +1,186 @@
+"""Whether limits can be met at all, found on paper before anything is evaluated.
+
+The plans that cost least are looked for by a descent over the choices: all changes of one choice
+are costed at once, every choice takes its best option, and where that does not help the one best
+change is made. For costs that add up over layers and choices this is exact after one round. A space
+of up to ``ENUMERABLE`` plans is costed as a whole before it is called out of reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import floor, log10
+
+import numpy as np
+
+from hwflow.cost import METRICS, Floats
+from hwflow.errors import HwflowError, InfeasibleError
+from hwflow.problem import Problem
+from hwflow.solvers.plans import distinct_plans
+from hwflow.space import Plan, Space
+from hwflow.units import show
+
+ENUMERABLE = 4096
+ROUNDS = 50
+
+Totals = Mapping[str, Floats]
+Objective = Callable[[Totals], Floats]
+
+_WORDS = {"latency_s": ("fastest", "takes"), "energy_j": ("most frugal", "takes")}
+
+
+class _FoundError(Exception):
+    """A plan meets all limits: nothing more to look for."""
+
+
+def check_reach(problem: Problem) -> None:
+    """Raise InfeasibleError when no plan meets the limits, with the nearest that can be had.
+
+    HwflowError when a limit or an objective is on a metric that the cost model does not give.
+    """
+    known = problem.totals([problem.space.default])
+    for name in (*problem.cost_names, *(name for name, _ in problem.below.items())):
+        if name not in known:
+            given = ", ".join(METRICS[n].short for n in known)
+            raise HwflowError(
+                f"The cost model {problem.cost.level!r} gives no {METRICS[name].short}. "
+                f"It gives {given}."
+            )
+    if problem.below.items():
+        _look_for_feasible(problem)
+
+
+def _look_for_feasible(problem: Problem) -> None:
+    starts = list(dict.fromkeys([problem.space.default, *problem.space.uniform()]))
+    try:
+        nearest = {
+            name: _least(problem, starts, lambda totals, name=name: totals[name])  # type: ignore[misc]
+            for name, _ in problem.below.items()
+        }
+        joint = _least(problem, [*starts, *nearest.values()], lambda t: excess(problem, t))
+        if problem.space.size <= ENUMERABLE:
+            nearest, joint = _exact(problem)
+    except _FoundError:
+        return
+    raise InfeasibleError(_sentence(problem, nearest, joint))
+
+
+def excess(problem: Problem, totals: Totals) -> Floats:
+    """Return by what share each plan exceeds its worst limit; 0 or less when all are met."""
+    over: list[Floats] = [totals[name] / value - 1 for name, value in problem.below.items()]
+    return np.maximum.reduce(over)
+
+
+def _totals(problem: Problem, plans: Sequence[Plan]) -> Totals:
+    totals = problem.totals(plans)
+    if (excess(problem, totals) <= 0).any():
+        raise _FoundError
+    return totals
+
+
+def _exact(problem: Problem) -> tuple[dict[str, Plan], Plan]:
+    plans = list(distinct_plans(problem.space))
+    totals = _totals(problem, plans)
+    nearest = {name: plans[int(np.argmin(totals[name]))] for name, _ in problem.below.items()}
+    return nearest, plans[int(np.argmin(excess(problem, totals)))]
+
+
+def _least(problem: Problem, starts: Sequence[Plan], objective: Objective) -> Plan:
+    """Return the plan with the least objective that a descent finds from the best start."""
+    values = objective(_totals(problem, starts))
+    plan, value = starts[int(np.argmin(values))], float(values.min())
+    for _ in range(ROUNDS):
+        moves = _moves(problem.space, plan)
+        if not moves:
+            break
+        places, plans = zip(*moves, strict=True)
+        gains = objective(_totals(problem, plans))
+        together = _together(problem.space, plan, value, places, gains)
+        tries = [plans[int(np.argmin(gains))], together]
+        values = objective(_totals(problem, tries))
+        if not values.min() < value:
+            break
+        plan, value = tries[int(np.argmin(values))], float(values.min())
+    return plan
+
+
+def _moves(space: Space, plan: Plan) -> list[tuple[tuple[int, int], Plan]]:
+    """Return every change of one choice, as ((choice, option), plan)."""
+    moves = [
+        ((place, option), space.canonical((*plan[:place], option, *plan[place + 1 :])))
+        for place, choice in enumerate(space.choices)
+        for option in range(len(choice.options))
+        if option != plan[place]
+    ]
+    return [(where, moved) for where, moved in moves if moved != plan]
+
+
+def _together(
+    space: Space, plan: Plan, value: float, places: Sequence[tuple[int, int]], values: Floats
+) -> Plan:
+    """Give every choice the option that is best while the others stay as they are."""
+    best = dict.fromkeys(range(len(plan)), value)
+    together = list(plan)
+    for (place, option), found in zip(places, values, strict=True):
+        if found < best[place]:
+            best[place], together[place] = float(found), option
+    return space.canonical(together)
+
+
+def _sentence(problem: Problem, nearest: Mapping[str, Plan], joint: Plan) -> str:
+    machine = problem.machine.name
+    least = {n: float(problem.totals([plan])[n][0]) for n, plan in nearest.items()}
+    beyond = [
+        (least[n] / limit, n, limit) for n, limit in problem.below.items() if least[n] > limit
+    ]
+    if beyond:
+        _, name, limit = max(beyond)
+        return _one_limit(problem, name, limit, least[name], nearest[name])
+    totals = {name: float(values[0]) for name, values in problem.totals([joint]).items()}
+    return (
+        f"No plan meets {problem.below} together on {machine}, though each limit alone can be met. "
+        f"The nearest of {_count(problem.space)} plans has {_listed(problem, totals)}. "
+        "Raise these limits, or widen the space: more options per choice, or another edit."
+    )
+
+
+def _one_limit(problem: Problem, name: str, limit: float, least: float, plan: Plan) -> str:
+    known = METRICS[name]
+    adjective, verb = _WORDS.get(name, ("least", "has"))
+    found = "" if problem.space.size <= ENUMERABLE else " found"
+    return (
+        f"No plan meets {known.short} <= {show(limit, known.unit)} on {problem.machine.name}: "
+        f"the {adjective}{found} of {_count(problem.space)} plans {verb} "
+        f"{show(least, known.unit)}{_costliest(problem, name, plan)}. "
+        f"Raise the limit to {show(round_up(least), known.unit)}, or widen the space: "
+        "more options per choice, or another edit."
+    )
+
+
+def _costliest(problem: Problem, name: str, plan: Plan) -> str:
+    layers = problem.costs([plan])[0].layers
+    if METRICS[name].total == "own" or not layers:
+        return ""
+    worst = max(layers, key=lambda layer: layer.values.get(name, 0.0))
+    value = worst.values.get(name, 0.0)
+    return f" ({worst.name} alone: {show(value, METRICS[name].unit)})" if value else ""
+
+
+def _listed(problem: Problem, totals: Mapping[str, float]) -> str:
+    return ", ".join(
+        f"{METRICS[name].short} {show(round_up(totals[name]), METRICS[name].unit)}"
+        for name, _ in problem.below.items()
+    )
+
+
+def _count(space: Space) -> str:
+    size = space.size
+    return f"{size:,}" if size < 10**9 else f"10^{len(str(size)) - 1}"
+
+
+def round_up(value: float, digits: int = 3) -> float:
+    """Round up to so many digits, so that a limit of this value is met."""
+    if value <= 0:
+        return value
+    step = 10.0 ** (floor(log10(value)) - digits + 1)
+    return max(value, float(np.ceil(value / step) * step))

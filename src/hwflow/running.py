@@ -1,0 +1,51 @@
+"""Running torch modules: one output tensor, eval mode for a while, random numbers from a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from hwflow.errors import HwflowError
+
+
+def output(module: nn.Module, inputs: Tensor) -> Tensor:
+    """Return the module's output; of a dict (torchvision's segmentation networks) its "out".
+
+    Raises HwflowError when the module returns anything else than one tensor.
+    """
+    out = module(inputs)
+    if isinstance(out, Mapping):
+        out = out.get("out")
+    if isinstance(out, tuple | list) and len(out) == 1:
+        out = out[0]
+    if not isinstance(out, Tensor):
+        raise HwflowError(
+            f"The network returns {type(out).__name__}, not one tensor. Give a network with one "
+            'output, or a dict with the key "out".'
+        )
+    return out
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Put a module in eval mode for a while; every submodule returns to its own mode."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        if modes[0][1]:
+            module.train()  # an exported graph switches its operators here, not by the flag
+        for part, mode in modes:
+            part.training = mode
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Let torch draw random numbers from `seed` for a while; its generator is then as before."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

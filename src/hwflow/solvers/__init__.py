@@ -1,0 +1,37 @@
+"""Solvers: what decides which plans to try next. Each knows the problem and one door.
+
+A solver gets the :class:`~hwflow.problem.Problem` and `evaluate`, which takes plans and returns
+their trials in the same order. `evaluate` checks limits first (a trial beyond them has no quality),
+evaluates nothing twice, and ends the run when the budget is spent. A solver that is a function of
+its settings and the trials it was given can be resumed: it runs again from the start and is given
+the journaled trials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from hwflow.front import Trial
+from hwflow.problem import Problem
+from hwflow.space import Plan
+
+Evaluate = Callable[[Sequence[Plan]], list[Trial]]
+"""The door to expensive work."""
+
+
+class Solver(Protocol):
+    """Searches a problem by asking for plans to be evaluated."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the study and on the command line, such as "nsga2"."""
+        ...
+
+    def run(self, problem: Problem, evaluate: Evaluate) -> None:
+        """Ask for plans until the space is exhausted; `evaluate` ends the run at the budget."""
+        ...
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings that decide what it asks for, as plain data for the study."""
+        ...

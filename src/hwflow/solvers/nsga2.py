@@ -1,0 +1,192 @@
+"""NSGA-II (Deb et al., IEEE Trans. Evol. Comp. 6(2), 2002) on plans, with pymoo's operators.
+
+Integer genomes (option indices), uniform crossover, mutation by a step or a reset, survival of the
+best of parents and offspring by rank and crowding. Limits are constraints (Deb's rules: less excess
+wins among the infeasible), so plans beyond them are ranked without being evaluated. The first
+population is the uniform plans, the default and random ones; a plan is never asked for twice.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, ClassVar
+
+import numpy as np
+from pymoo.algorithms.moo import nsga2 as pymoo_nsga2
+from pymoo.core.duplicate import DuplicateElimination
+from pymoo.core.evaluator import Evaluator
+from pymoo.core.mutation import Mutation
+from pymoo.core.population import Population
+from pymoo.core.problem import Problem as PymooProblem
+from pymoo.core.repair import Repair
+from pymoo.core.termination import NoTermination
+from pymoo.operators.crossover.ux import UniformCrossover
+from pymoo.problems.static import StaticProblem
+
+from hwflow.errors import HwflowError
+from hwflow.front import Trial
+from hwflow.problem import Problem
+from hwflow.solvers import Evaluate
+from hwflow.solvers.random import shuffled_plans
+from hwflow.space import Plan, Space
+
+UNKNOWN = 0.0
+"""Stands for the quality of an infeasible plan; ranking by excess never looks at it."""
+
+
+@dataclass(frozen=True)
+class NSGA2:
+    """NSGA-II with the operators of mixed-precision search (HW-FlowQ, HAQ comparisons)."""
+
+    name: ClassVar[str] = "nsga2"
+
+    seed: int = 0
+    population: int = 40
+    crossover: float = 0.9
+    """Share of matings that mix their parents."""
+    mutation: float | None = None
+    """Chance that a choice is changed; by default 1 / number of choices."""
+    step: float = 0.5
+    """Share of changes of an ordered choice that go to a neighbouring option."""
+
+    def __post_init__(self) -> None:
+        if self.population < 2:
+            raise HwflowError(f"NSGA2 needs a population of 2 or more, not {self.population}.")
+        for name in ("crossover", "mutation", "step"):
+            share = getattr(self, name)
+            if share is not None and not 0 <= share <= 1:
+                raise HwflowError(f"NSGA2's {name} is a share from 0 to 1, not {share}.")
+
+    def run(self, problem: Problem, evaluate: Evaluate) -> None:
+        """Ask for one population after the other, until every plan has been asked for."""
+        asked = _Asked()
+        plans = shuffled_plans(problem.space, random.Random(self.seed))
+        fresh = (plan for plan in plans if plan not in asked.plans)
+        genetic = self._algorithm(problem, asked, self._first(problem.space, fresh))
+        while True:
+            genes = genetic.ask()
+            if genes is None or len(genes) == 0:  # mating finds nothing new: go on at random
+                genetic.termination.force_termination = False
+                genes = Population.new("X", _genes(list(islice(fresh, self.population))))
+            if len(genes) == 0:
+                return
+            wanted = [tuple(map(int, row)) for row in genes.get("X")]
+            asked.plans.update(wanted)
+            _score(problem, genes, evaluate(wanted))
+            genetic.tell(infills=genes)
+
+    def settings(self) -> dict[str, Any]:
+        """Return everything that decides what it asks for."""
+        return {
+            "seed": self.seed,
+            "population": self.population,
+            "crossover": self.crossover,
+            "mutation": self.mutation,
+            "step": self.step,
+        }
+
+    def _first(self, space: Space, fresh: Iterator[Plan]) -> list[Plan]:
+        """Return the first population: the plans that need no luck to be found, then random."""
+        known = list(dict.fromkeys([space.default, *space.uniform()]))[: self.population]
+        rest = islice((p for p in fresh if p not in known), self.population - len(known))
+        return [*known, *rest]
+
+    def _algorithm(self, problem: Problem, asked: _Asked, first: Sequence[Plan]) -> Any:
+        space = problem.space
+        bounded = PymooProblem(
+            n_var=len(space),
+            n_obj=len(problem.objectives),
+            n_ieq_constr=1,
+            xl=np.zeros(len(space), int),
+            xu=np.array([len(choice.options) - 1 for choice in space.choices]),
+            vtype=int,
+        )
+        genetic = pymoo_nsga2.NSGA2(
+            pop_size=self.population,
+            sampling=_genes(first),
+            crossover=UniformCrossover(prob=self.crossover),
+            mutation=StepOrReset(space, self.mutation, self.step),
+            repair=_Canonical(space),
+            eliminate_duplicates=asked,
+            output=None,
+        )
+        genetic.setup(bounded, termination=NoTermination(), seed=self.seed)
+        return genetic
+
+
+def _genes(plans: Sequence[Plan]) -> np.ndarray:
+    return np.array(plans, dtype=int).reshape(len(plans), -1)
+
+
+def _score(problem: Problem, genes: Any, trials: Sequence[Trial]) -> None:
+    """Tell pymoo the objectives and the excess over the limits of what it asked for."""
+    objectives = [
+        problem.values(UNKNOWN if t.quality is None else t.quality, dict(t.total)) for t in trials
+    ]
+    excess = [
+        0.0 if t.quality is not None else max(problem.below.excess(t.total), 1e-12) for t in trials
+    ]
+    known = StaticProblem(
+        PymooProblem(n_obj=len(problem.objectives), n_ieq_constr=1),
+        F=np.array(objectives),
+        G=np.array(excess)[:, None],
+    )
+    Evaluator().eval(known, genes)
+
+
+class _Asked(DuplicateElimination):  # type: ignore[misc]  # pymoo has no types
+    """Drops genomes that were asked for before, or that stand twice in what is to be asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.plans: set[Plan] = set()
+
+    def do(self, pop: Any, *others: Any, **_: Any) -> Any:
+        known = {_key(one) for other in others for one in other}
+        kept = []
+        for index, one in enumerate(pop):
+            key = _key(one)
+            if key not in known and key not in self.plans:
+                known.add(key)
+                kept.append(index)
+        return pop[kept]
+
+
+def _key(individual: Any) -> Plan:
+    return tuple(map(int, individual.X))
+
+
+class _Canonical(Repair):  # type: ignore[misc]  # pymoo has no types
+    """Replaces a genome by the plan it stands for."""
+
+    def __init__(self, space: Space) -> None:
+        super().__init__()
+        self._space = space
+
+    def _do(self, problem: Any, genes: np.ndarray, **_: Any) -> np.ndarray:
+        return _genes([self._space.canonical(row) for row in genes])
+
+
+class StepOrReset(Mutation):  # type: ignore[misc]  # pymoo has no types
+    """Changes a choice to a neighbouring option (ordered choices, share `step`) or to any other."""
+
+    def __init__(self, space: Space, chance: float | None, step: float) -> None:
+        super().__init__()
+        self._options = np.array([len(choice.options) for choice in space.choices])
+        self._ordered = np.array([choice.ordered for choice in space.choices])
+        self._chance = 1 / max(1, len(space)) if chance is None else chance
+        self._step = step
+
+    def _do(self, problem: Any, genes: np.ndarray, *, random_state: Any, **_: Any) -> np.ndarray:
+        shape = genes.shape
+        hit = (random_state.random(shape) < self._chance) & (self._options > 1)
+        stepping = (random_state.random(shape) < self._step) & self._ordered
+        ways = np.where(random_state.random(shape) < 0.5, -1, 1)
+        inside = (genes + ways >= 0) & (genes + ways < self._options)
+        neighbour = genes + np.where(inside, ways, -ways)
+        offset = random_state.integers(1, np.maximum(self._options, 2), size=shape)
+        other = (genes + offset) % self._options
+        return np.where(hit, np.where(stepping, neighbour, other), genes)
