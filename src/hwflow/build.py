@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,25 +15,15 @@ from hwflow.quality.accuracy import Flips, compare
 from hwflow.train import train
 
 if TYPE_CHECKING:
-    from hwflow.data import Split
+    from hwflow.data.split import AnySplit
     from hwflow.problem import Problem
 
 CHECK_IMAGES = 1000
 """How many test images the exported file is compared with the torch module on."""
 
 
-@dataclass(frozen=True)
-class Test:
-    """Accuracy on the test split, the original and the built network on the same images."""
-
-    images: int
-    original: float
-    built: float
-    flips: Flips
-
-
 def build(
-    problem: Problem, trial: Trial, *, finetune: int = 0, data: Split | None = None, seed: int = 0
+    problem: Problem, trial: Trial, *, finetune: int = 0, data: AnySplit | None = None, seed: int = 0
 ) -> Network:
     """Return the network of a trial, after `finetune` epochs on `data` with the original as teacher.
 
@@ -67,23 +56,30 @@ def check_agreement(problem: Problem, trial: Trial, network: Network) -> None:
     )
 
 
-def measure(original: Network, built: Network, split: Split) -> Test:
+def measure(original: Network, built: Network, split: AnySplit) -> Flips:
     """Compare the built network with the original on `split`, image by image."""
-    flips = compare(original, built, split)
-    return Test(flips.images, flips.before, flips.after, flips)
+    return compare(original, built, split)
 
 
-def save(network: Network, path: Path, split: Split) -> ExportReport | None:
-    """Write a .onnx file (checked on real inputs) or a .safetensors file of the state.
+def check_target(path: Path | None) -> None:
+    """Raise HwflowError when `path` cannot be written as a network."""
+    if path is None:
+        return
+    if path.suffix not in (".onnx", ".safetensors"):
+        raise HwflowError(
+            f"Cannot write {path.name!r}. Give a name ending in .onnx or .safetensors."
+        )
+    if not path.parent.is_dir():
+        raise HwflowError(f"There is no folder {path.parent} to write {path.name} to.")
 
-    Raises HwflowError for another ending.
-    """
+
+def save(network: Network, path: Path, split: AnySplit) -> ExportReport | None:
+    """Write a .onnx file (checked on real inputs) or a .safetensors file of the state."""
+    check_target(path)
     if path.suffix == ".onnx":
         return to_onnx(network, path, inputs=split.head(CHECK_IMAGES))
-    if path.suffix == ".safetensors":
-        from safetensors.torch import save_file
+    from safetensors.torch import save_file
 
-        state = {k: v.contiguous() for k, v in network.module.state_dict().items()}
-        save_file(state, path)
-        return None
-    raise HwflowError(f"Cannot write {path.name!r}. Give a name ending in .onnx or .safetensors.")
+    state = {k: v.contiguous() for k, v in network.module.state_dict().items()}
+    save_file(state, path)
+    return None

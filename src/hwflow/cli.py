@@ -67,7 +67,7 @@ def cost(
     from hwflow import screen
 
     title = f"{workload.name} on {machine.name}, {level} level, batch {batch}"
-    screen.out.print(screen.layer_table(workload, found))
+    screen.out.print(screen.layer_table(workload, found, screen.out.width))
     screen.out.print(screen.total_table(found, title))
     for note in found.notes:
         screen.out.print(f"Note: {note}")

@@ -24,6 +24,7 @@ class Trial:
     """A plan, what it costs and how good it is."""
 
     number: int
+    """Evaluated trials count from 0; -1 when the plan was not feasible."""
     plan: Plan
     total: Mapping[str, float]
     """Total cost by metric name, SI units."""
@@ -40,7 +41,11 @@ class Trial:
         """Return the quality for "accuracy", else the total cost of that metric."""
         if name == QUALITY:
             return float("-inf") if self.quality is None else self.quality
-        return float(self.total[metric(name).name])
+        known = metric(name)
+        if known.name not in self.total:
+            given = ", ".join(METRICS[n].short for n in self.total if n in METRICS)
+            raise HwflowError(f"The trials have no {known.short}. They have {QUALITY}, {given}.")
+        return float(self.total[known.name])
 
     def build(self, network: Network | None = None) -> Network:
         """Return the edited network of this trial."""
@@ -91,14 +96,11 @@ class Front:
         """
         if not self.trials:
             return 0.0
-        from pymoo.indicators.hv import HV  # type: ignore[import-untyped]
-
-        points = self.points()
-        worst = np.array([(reference or self.reference)[name] for name in self.objectives])
-        span = worst - points.min(axis=0)
-        span[span <= 0] = 1.0
-        scaled = (points - points.min(axis=0)) / span
-        return float(HV(ref_point=np.ones(len(self.objectives)) * (1 + 1e-9))(scaled))
+        given = self.reference if reference is None else reference
+        missing = [name for name in self.objectives if name not in given]
+        if missing:
+            raise HwflowError(f"The reference point has no {missing[0]}, which is an objective.")
+        return covered(self.points(), np.array([given[name] for name in self.objectives]))
 
     def knee(self) -> Trial:
         """Return the trial nearest to the ideal point, objectives scaled to [0, 1]."""
@@ -113,7 +115,7 @@ class Front:
         cost objective when only the accuracy is limited.
         """
         tests, chooser = _read_wish(wish)
-        pool = self._some()
+        pool: Sequence[Trial] = self._some()
         for name, sign, value in tests:
             left = [trial for trial in pool if _holds(trial.value(name), sign, value)]
             if not left:
@@ -129,14 +131,19 @@ class Front:
         if chooser == "knee":
             return self._knee_of(pool)
         if chooser.startswith("#"):
-            for trial in pool:
-                if trial.number == int(chooser[1:]):
-                    return trial
-            numbers = ", ".join(f"#{trial.number}" for trial in self.trials)
-            raise HwflowError(f"Trial {chooser} is not on the front. On it: {numbers}.")
+            return self._numbered(pool, int(chooser[1:]))
         if chooser == QUALITY:
             return min(pool, key=lambda t: (-t.value(QUALITY), *_minimise(t, self.objectives)))
         return min(pool, key=lambda t: (t.value(chooser), -t.value(QUALITY)))
+
+    def _numbered(self, pool: Sequence[Trial], number: int) -> Trial:
+        for trial in pool:
+            if trial.number == number:
+                return trial
+        if any(trial.number == number for trial in self.trials):
+            raise InfeasibleError(f"Trial #{number} is on the front but not what is asked of it.")
+        numbers = ", ".join(f"#{trial.number}" for trial in self.trials)
+        raise HwflowError(f"Trial #{number} is not on the front. On it: {numbers}.")
 
     def _knee_of(self, pool: Sequence[Trial]) -> Trial:
         points = self.points()
@@ -160,15 +167,33 @@ class Front:
 
 
 def non_dominated(points: np.ndarray) -> list[int]:
-    """Return the indices of the rows that no other row beats or equals; equals once."""
+    """Return the indices of the rows that no other row beats; of equal rows the first.
+
+    In lexical order whatever beats a row stands before it, so that each row need only be compared
+    with those kept so far.
+    """
     kept: list[int] = []
-    for index, point in enumerate(points):
-        below = (points <= point).all(axis=1)
-        better = below & (points < point).any(axis=1)
-        same_earlier = below[:index] & (points[:index] == point).all(axis=1)
-        if not better.any() and not same_earlier.any():
-            kept.append(index)
-    return kept
+    best = np.empty_like(points)
+    for index in np.lexsort(points.T[::-1]) if len(points) else ():
+        if not (best[: len(kept)] <= points[index]).all(axis=1).any():
+            best[len(kept)] = points[index]
+            kept.append(int(index))
+    return sorted(kept)
+
+
+def covered(points: np.ndarray, worst: np.ndarray) -> float:
+    """Return the share of the box between the ideal of `points` and `worst` that they dominate.
+
+    `points` has shape (n, objectives), to be minimised. An objective in which no point is better
+    than `worst` does not count.
+    """
+    from pymoo.indicators.hv import HV
+
+    low = points.min(axis=0)
+    span = np.where(worst > low, worst - low, 1.0)
+    scaled = (points - low) / span
+    scaled[:, worst <= low] = 0.0
+    return min(1.0, float(HV(ref_point=np.ones(len(worst)))(scaled)))
 
 
 def _minimise(trial: Trial, objectives: Sequence[str]) -> tuple[float, ...]:

@@ -89,6 +89,8 @@ class Parts:
     """The parts that a job names, each made when it is first asked for."""
 
     job: Job
+    calibrated: bool = True
+    """Whether the network gets calibration inputs: what is known on paper needs none."""
 
     @cached_property
     def pristine(self) -> Network:
@@ -108,7 +110,9 @@ class Parts:
 
     @cached_property
     def network(self) -> Network:
-        """The network with calibration inputs from the training split."""
+        """The network, with calibration inputs from the training split where asked for."""
+        if not self.calibrated:
+            return self.pristine
         return self.pristine.calibrated(self.data.calibration(self.job.calibration, self.job.seed))
 
     @cached_property

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from hwflow.machine import Accelerator, load_machine
 
 from hwflow.cost import Bits, Cost, CostModel, Costs, Floats, Limits, metric
 from hwflow.design import Design
 from hwflow.errors import HwflowError
+from hwflow.machine import Accelerator, load_machine
 from hwflow.space import BitsPart, Plan, Space
 
 QUALITY = "accuracy"
@@ -83,6 +83,6 @@ class Problem:
         """The design of the default plan: the workload that bit assignments are rows of."""
         return self.space.on_paper(self.space.default, self.design)
 
-    def values(self, quality: float, total: dict[str, float]) -> tuple[float, ...]:
+    def values(self, quality: float, total: Mapping[str, float]) -> tuple[float, ...]:
         """Return the objectives of a trial, all to be minimised."""
         return tuple(-quality if n == QUALITY else float(total[n]) for n in self.objectives)

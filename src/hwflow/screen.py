@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -23,34 +24,47 @@ out = Console()
 err = Console(stderr=True)
 
 _LAYER_COLUMNS = ("macs", "params", "latency_s", "energy_j", "dram_bytes")
+_FEW_COLUMNS = ("macs", "latency_s", "energy_j", "dram_bytes")
 
 
 def total_table(cost: Cost, title: str) -> Table:
     """Return the totals of a cost with their standing."""
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = _table(title)
     table.add_column("metric")
     table.add_column("total", justify="right")
     table.add_column("standing")
-    for name, value in cost.total.items():
-        known = METRICS[name]
-        table.add_row(known.short, show(value, known.unit, 4), cost.standing.get(name, ""))
+    for name, known in METRICS.items():
+        if name in cost.total:
+            value = show(cost.total[name], known.unit, 4)
+            table.add_row(known.short, value, cost.standing.get(name, ""))
     return table
 
 
-def layer_table(workload: Workload, cost: Cost) -> Table:
-    """Return one row per layer that costs anything, with what binds it."""
-    table = Table(title="By layer", title_justify="left", header_style="bold")
-    for heading in ("layer", "op", "output", "w/a bits"):
-        table.add_column(heading, overflow="fold")
-    for name in _LAYER_COLUMNS:
+def layer_table(workload: Workload, cost: Cost, width: int = 80) -> Table:
+    """Return one row per layer that costs anything, with what binds it.
+
+    A screen narrower than 110 characters gets fewer columns.
+    """
+    wide = width >= 110
+    names = _LAYER_COLUMNS if wide else _FEW_COLUMNS
+    table = _table("By layer")
+    table.add_column("layer", overflow="fold")
+    for heading in ("op", "output", "w/a bits") if wide else ("op",):
+        table.add_column(heading, no_wrap=True)
+    for name in names:
         table.add_column(METRICS[name].short, justify="right", no_wrap=True)
-    table.add_column("bound by")
+    table.add_column("bound by", no_wrap=True)
     for layer, row in zip(workload, cost.layers, strict=True):
         if row.bound_by == "free":
             continue
-        figures = [show(row.values.get(n, 0), METRICS[n].unit) for n in _LAYER_COLUMNS]
-        table.add_row(layer.name, layer.op, _size(layer), _bits(layer), *figures, row.bound_by)
+        about = (layer.op, _size(layer), _bits(layer)) if wide else (layer.op,)
+        figures = [show(row.values.get(n, 0), METRICS[n].unit) for n in names]
+        table.add_row(layer.name, *about, *figures, row.bound_by)
     return table
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", header_style="bold", box=box.SIMPLE_HEAD)
 
 
 def _size(layer: Layer) -> str:
@@ -63,7 +77,7 @@ def _bits(layer: Layer) -> str:
 
 def front_table(front: Front, baseline: Trial | None = None, limit: int = 20) -> Table:
     """Return the front (at most `limit` trials, spread evenly) beside the original network."""
-    table = Table(title=f"Front: {len(front)} networks", title_justify="left", header_style="bold")
+    table = _table(f"Front: {len(front)} networks")
     table.add_column("trial", justify="right")
     for name in front.objectives:
         table.add_column(_heading(name), justify="right")
@@ -101,6 +115,38 @@ def _spread(trials: Sequence[Trial], limit: int) -> list[Trial]:
         return list(trials)
     step = (len(trials) - 1) / (limit - 1)
     return [trials[round(index * step)] for index in range(limit)]
+
+
+def built_table(built: Mapping[str, Any]) -> Table:
+    """Return what `hwflow build` did: cost, accuracy on the test split, the exported file."""
+    table = _table(f"Trial #{built['trial']}")
+    for heading in ("", "original", "built", "change"):
+        table.add_column(heading, justify="left" if heading == "" else "right")
+    test = built["test"]
+    drop, error = 100 * test["drop"], 100 * test["standard_error"]
+    table.add_row(
+        f"accuracy, {test['images']} test images", f"{100 * test['before']:.2f} %",
+        f"{100 * test['after']:.2f} %",
+        f"{-drop:+.2f} ± {error:.2f} points ({test['gained']} gained, {test['lost']} lost)",
+    )  # fmt: skip
+    for name in ("latency_s", "energy_j", "dram_bytes", "model_bytes"):
+        known, before, after = METRICS[name], built["original"][name], built["total"][name]
+        change = f"{100 * (after / before - 1):+.0f} %" if before else "-"
+        table.add_row(known.short, show(before, known.unit), show(after, known.unit), change)
+    if built["written"]:
+        table.caption = _written(built)
+    return table
+
+
+def _written(built: Mapping[str, Any]) -> str:
+    export = built["export"]
+    if not export:
+        return f"Written: {built['written']}"
+    return (
+        f"Written: {built['written']}. ONNX Runtime agrees with torch on "
+        f"{100 * export['agreement']:.2f} % of {export['images']} test images; "
+        f"{export['simulated']} operands of other than 8 bits are simulated in float."
+    )
 
 
 @contextmanager

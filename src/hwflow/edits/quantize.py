@@ -1,0 +1,253 @@
+"""Quantize: bits of weights and of the tensors between layers.
+
+Weights lie on symmetric grids, one scale per output channel; activations on half-wave grids where
+they are never negative, else asymmetric ones, one scale per tensor, calibrated on the network's
+calibration inputs. Tensors that meet in an add share their bits, tensors that are passed on
+(reshape, concat, max-pool, ...) share bits and scale: :attr:`Workload.bit_groups`. First and last
+layers keep 8 bits by default, as in HAQ (arXiv 1811.08886) and HW-FlowQ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hwflow.cost import Bits
+from hwflow.design import Design
+from hwflow.edits.fuse import FusePart, read
+from hwflow.edits.quantizers import passes, prepared, quantized, tensor_sites, weight_sites
+from hwflow.errors import HwflowError, unknown_name
+from hwflow.fake_quantize import check_bits
+from hwflow.network import Network
+from hwflow.space import Choice, Plan, Space, Value, plan_matrix
+from hwflow.workload import FLOAT_BITS, Layer, Workload
+
+WEIGHT, ACTIVATION = "weight_bits:", "activation_bits:"
+"""How the names of choices begin; a layer or the first tensor of a bit group follows."""
+
+_WEIGHTED = frozenset({"conv", "conv_transpose", "linear"})
+
+
+@dataclass(frozen=True)
+class Quantize:
+    """Put weights and tensors on grids of these bits; what is not named stays as it is.
+
+    Bits are 1 to 16, or 32 for an operand that is left alone.
+    """
+
+    weights: Mapping[str, int] = field(default_factory=dict)
+    """Bits of weights, by layer."""
+    tensors: Mapping[str, int] = field(default_factory=dict)
+    """Bits of tensors, by the name of any layer or input of the bit group."""
+
+    def __post_init__(self) -> None:
+        for name in ("weights", "tensors"):
+            given = dict(getattr(self, name))
+            kept = {k: check_bits(v) for k, v in sorted(given.items()) if v != FLOAT_BITS}
+            object.__setattr__(self, name, kept)
+
+    def __hash__(self) -> int:
+        return hash((tuple(self.weights.items()), tuple(self.tensors.items())))
+
+    def on_paper(self, design: Design) -> Design:
+        """Return the design with these bits.
+
+        Raises HwflowError for names that the workload does not have.
+        """
+        workload = design.workload
+        self._check_weights(workload, {x.name for x in workload if x.op in _WEIGHTED})
+        groups, bits = workload.bit_groups, self._group_bits(workload)
+        tensors = {name: bits[group] for name, group in groups.items() if group in bits}
+        return design.with_workload(workload.with_bits(self.weights, tensors))
+
+    def in_network(self, network: Network) -> Network:
+        """Return a network with fake quantisers: an exported graph, in eval mode, that trains.
+
+        It shares no parameter with `network`. Raises HwflowError for names that the network does
+        not have, and when it has no calibration inputs but tensors are to be quantised.
+        """
+        ready = prepared(network)
+        workload = ready.workload
+        self._check_weights(workload, ready.weights)
+        bits = self._group_bits(workload)
+        scale_groups = {name: workload.bit_groups[name] for name in ready.tensors}
+        _check_tensors(workload, bits, scale_groups.values())
+        tensors = {name: bits[group] for name, group in scale_groups.items() if group in bits}
+        return network.with_module(quantized(ready, self.weights, tensors))
+
+    def _check_weights(self, workload: Workload, known: Collection[str]) -> None:
+        for name in self.weights:
+            if name not in known:
+                raise HwflowError(unknown_name("layer with a weight", name, known))
+
+    def _group_bits(self, workload: Workload) -> dict[str, int]:
+        """Return the bits of each bit group that is named."""
+        bits: dict[str, int] = {}
+        for name, value in self.tensors.items():
+            if name not in workload.bit_groups:
+                raise HwflowError(unknown_name("tensor", name, workload.bit_groups))
+            group = workload.bit_groups[name]
+            if bits.setdefault(group, value) != value:
+                raise HwflowError(
+                    f"Tensor {name!r} is to have {value} bits, but {group!r}, which it shares its "
+                    f"bits with, {bits[group]}. Give tensors that meet the same bits."
+                )
+        return bits
+
+
+def _check_tensors(workload: Workload, bits: Mapping[str, int], known: Iterable[str]) -> None:
+    for group in bits.keys() - set(known):
+        raise HwflowError(
+            f"Tensor {group!r} cannot be quantised: it holds no floating-point values, or it is "
+            "part of what one operator makes. Leave it out."
+        )
+
+
+@dataclass(frozen=True)
+class QuantizePart:
+    """The part of a space that chooses bits; it changes nothing else."""
+
+    choices: tuple[Choice, ...]
+    fixed: Quantize = Quantize()
+    """Bits that are no choice: those of the first and the last layers."""
+    kind = "quantize"
+
+    def edit(self, values: Mapping[str, Value]) -> Quantize:
+        """Return the edit for these values of the choices."""
+        weights, tensors = dict(self.fixed.weights), dict(self.fixed.tensors)
+        for name, value in values.items():
+            kind, _, place = name.partition(":")
+            (weights if f"{kind}:" == WEIGHT else tensors)[place] = int(value)
+        return Quantize(weights, tensors)
+
+    def bits(self, workload: Workload, plans: Sequence[Plan]) -> Bits:
+        """Return the bits of `workload` under each plan, rows in the order of `plans`."""
+        start = self.fixed.on_paper(Design(workload, None)).workload  # type: ignore[arg-type]
+        base = Bits.of([start])
+        weights, tensors = (np.repeat(a, len(plans), axis=0) for a in (base.weights, base.tensors))
+        chosen = plan_matrix(plans, [[int(v) for v in c.options] for c in self.choices])
+        weight_of, tensors_of = _columns(workload)
+        for column, choice in enumerate(self.choices):
+            kind, _, place = choice.name.partition(":")
+            target, places = (
+                (weights, [weight_of[place]])
+                if f"{kind}:" == WEIGHT
+                else (tensors, tensors_of[workload.bit_groups[place]])
+            )
+            kept = chosen[:, column, None] == FLOAT_BITS
+            target[:, places] = np.where(kept, target[:, places], chosen[:, column, None])
+        _follow_operands(workload, weights, tensors)
+        return Bits(weights, tensors)
+
+
+def _columns(workload: Workload) -> tuple[dict[str, int], dict[str, list[int]]]:
+    """Return the column of each layer's weight, and the columns of each bit group's tensors."""
+    groups: dict[str, list[int]] = {}
+    for column, group in enumerate(workload.bit_groups.values()):
+        groups.setdefault(group, []).append(column)
+    return {layer.name: column for column, layer in enumerate(workload)}, groups
+
+
+def _follow_operands(workload: Workload, weights: np.ndarray, tensors: np.ndarray) -> None:
+    """Give the second operand of every matmul the bits of its tensor."""
+    column = {name: index for index, name in enumerate(workload.bit_groups)}
+    for index, layer in enumerate(workload):
+        if layer.op == "matmul" and len(layer.inputs) > 1:
+            weights[:, index] = tensors[:, column[layer.inputs[1]]]
+
+
+def quantize(
+    source: Network | Workload,
+    bits: Sequence[int] = (2, 4, 8),
+    *,
+    weights: Sequence[int] | None = None,
+    activations: Sequence[int] | None = None,
+    first_last: int | None = 8,
+    layers: Collection[str] | None = None,
+) -> Space:
+    """Return the space of mixed precisions: bits per weight and per group of tensors.
+
+    `bits` are the options (1 to 16; 32 leaves an operand in floating point); `weights` and
+    `activations` replace them for the one or the other, () quantises none of these. `first_last`
+    fixes the bits of the weights and inputs of the layers nothing multiplies before or after; None
+    makes them choices too. `layers` limits all this to some layers. The default of a choice is its
+    highest option. Batch normalisations are folded first.
+    Raises HwflowError for bits outside the range, unknown layers or a network with nothing to
+    quantise.
+    """
+    workload, sites = _sites(source)
+    chosen = _layers(workload, layers)
+    ends = _ends(workload) if first_last is not None else frozenset()
+    weight_options = _options(bits if weights is None else weights)
+    tensor_options = _options(bits if activations is None else activations)
+    named = [x.name for x in chosen if x.name in sites.weights] if weight_options else []
+    groups = _groups(workload, chosen, sites.tensors) if tensor_options else []
+    edge_groups = {workload.bit_groups[i] for x in chosen if x.name in ends for i in x.inputs}
+    free = [_choice(WEIGHT + n, weight_options) for n in named if n not in ends]
+    free += [_choice(ACTIVATION + g, tensor_options) for g in groups if g not in edge_groups]
+    fixed = Quantize(
+        {n: first_last for n in named if n in ends} if first_last else {},
+        {g: first_last for g in groups if g in edge_groups} if first_last else {},
+    )
+    if not named and not groups:
+        raise HwflowError(f"Network {workload.name!r} has nothing to quantise among these layers.")
+    network = source if isinstance(source, Network) else None
+    return Space(workload, (FusePart(), QuantizePart(tuple(free), fixed)), network)
+
+
+@dataclass(frozen=True)
+class _Sites:
+    """Layers whose weight, and tensors that, may get a quantiser."""
+
+    weights: Collection[str]
+    tensors: Collection[str]
+
+
+def _sites(source: Network | Workload) -> tuple[Workload, _Sites]:
+    if isinstance(source, Network):
+        found = read(source)
+        return found.workload, _Sites(weight_sites(found), tensor_sites(found))
+    weights = [layer.name for layer in source if layer.op in _WEIGHTED]
+    fresh = [layer.name for layer in source if not passes(layer)]
+    return source, _Sites(weights, [i.name for i in source.inputs] + fresh)
+
+
+def _layers(workload: Workload, names: Collection[str] | None) -> list[Layer]:
+    """Return the named layers, all by default."""
+    for name in names or ():
+        if name not in workload or not workload[name].is_mac:
+            known = [layer.name for layer in workload.mac_layers]
+            raise HwflowError(unknown_name("multiplying layer", name, known))
+    return [layer for layer in workload if names is None or layer.name in names]
+
+
+def _ends(workload: Workload) -> frozenset[str]:
+    """Return the multiplying layers that no other comes before, or after."""
+    after = {i.name for i in workload.inputs}
+    first = {reader for name in after for reader in workload.mac_readers(name)}
+    fed = {r for layer in workload.mac_layers for r in workload.mac_readers(layer.name)}
+    last = {layer.name for layer in workload.mac_layers if not workload.mac_readers(layer.name)}
+    return frozenset((first - fed) | last)
+
+
+def _groups(workload: Workload, layers: Iterable[Layer], sites: Collection[str]) -> list[str]:
+    """Return the bit groups that `layers` read and that can be quantised as a whole."""
+    group_of = workload.bit_groups
+    read = {group_of[name] for layer in layers if not passes(layer) for name in layer.inputs}
+    fresh = [i.name for i in workload.inputs] + [x.name for x in workload if not passes(x)]
+    unknown = {layer.name for layer in workload.unknown}
+    closed = {group_of[name] for name in fresh if name not in sites or name in unknown}
+    return [name for name in group_of if name in read and name not in closed]
+
+
+def _options(bits: Sequence[int]) -> tuple[int, ...]:
+    for value in bits:
+        if value != FLOAT_BITS:
+            check_bits(value)
+    return tuple(sorted(set(bits)))
+
+
+def _choice(name: str, options: tuple[int, ...]) -> Choice:
+    return Choice(name, options, default=len(options) - 1)

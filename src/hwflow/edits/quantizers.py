@@ -1,0 +1,299 @@
+"""Quantisers in a network: where they go, which scales they have.
+
+The network is exported once (any batch). For a plan, the graph is copied and `fake_quantize` nodes
+are put after weights and after the tensors that hold new values; operators that pass values on
+(reshape, concat, max-pool, ...) pass them on their grid, with one scale for all that meet.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor, fx, nn
+
+from hwflow.edits.calibrate import (
+    Observed,
+    Scale,
+    activation_scale,
+    observe,
+    together,
+    weight_scale,
+)
+from hwflow.edits.remember import Remembered
+from hwflow.edits.trainable import TrainableGraph, trainable
+from hwflow.errors import HwflowError, ModelError
+from hwflow.extract.call import active_nodes, is_quantizer
+from hwflow.extract.exported import Extraction, export_network, is_exported, read_graph
+from hwflow.network import Network
+from hwflow.workload import PRESERVING_OPS, Layer, Workload
+
+QUANTIZERS = "hwflow_quantizers"
+"""The submodule of a quantised network that holds the scales."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place for a quantiser: after `value`, for `reader` only or for all who read it."""
+
+    value: fx.Node
+    reader: fx.Node | None = None
+
+
+def passes(layer: Layer) -> bool:
+    """Whether a layer's output holds the values of its inputs, on their grid."""
+    return layer.op in PRESERVING_OPS and not layer.act and layer.norm is None
+
+
+def tensor_sites(found: Extraction) -> dict[str, list[Site]]:
+    """Return for each tensor that holds new values where its quantisers go.
+
+    Tensors that are no floating-point tensors, or that no node of the graph holds, are left out. A
+    constant that a concatenation puts beside quantised values is quantised with them.
+    """
+    sites: dict[str, list[Site]] = {}
+    active = active_nodes(found.graph)
+    fresh = [i.name for i in found.workload.inputs]
+    fresh += [layer.name for layer in found.workload if not passes(layer)]
+    for name in fresh:
+        if name in found.values and _is_float(found.values[name]):
+            sites[name] = [Site(found.values[name])]
+    for layer in found.workload:
+        if layer.op == "concat" and passes(layer) and layer.name in found.values:
+            node = found.values[layer.name]
+            constants = [n for n in node.all_input_nodes if n not in active and _is_float(n)]
+            if constants:
+                sites[layer.name] = [Site(constant, node) for constant in constants]
+    return sites
+
+
+def weight_sites(found: Extraction) -> dict[str, Site]:
+    """Return where the quantiser of each layer's weight goes."""
+    active = active_nodes(found.graph)
+    sharing: dict[fx.Node, list[str]] = {}
+    for layer in found.workload:
+        if layer.name in found.weights:
+            sharing.setdefault(found.weights[layer.name], []).append(layer.name)
+    sites: dict[str, Site] = {}
+    for weight, layers in sharing.items():
+        readers = sorted(reader for reader in _readers(weight) if reader in active)
+        if len(readers) == len(layers):  # else who reads it as a weight is not known
+            sites.update(zip(layers, (Site(weight, r) for r in readers), strict=True))
+    return sites
+
+
+def _readers(value: fx.Node) -> list[fx.Node]:
+    """Return who reads a value, directly or through a quantiser."""
+    direct = [user for user in value.users if not is_quantizer(user)]
+    return direct + [r for user in value.users if is_quantizer(user) for r in user.users]
+
+
+def _is_float(node: fx.Node) -> bool:
+    value = node.meta.get("val")
+    return isinstance(value, Tensor) and value.is_floating_point()
+
+
+@dataclass(eq=False)
+class Prepared:
+    """What quantising a network needs and no plan changes."""
+
+    name: str
+    graph: TrainableGraph
+    """The network for any batch, in eval mode; it shares the network's parameters."""
+    found: Extraction
+    calibration: Tensor | None
+    _weight_scales: dict[tuple[str, int], Scale] = field(default_factory=dict)
+    _tensor_scales: dict[tuple[str, int], Scale] = field(default_factory=dict)
+
+    @property
+    def workload(self) -> Workload:
+        """The network on paper."""
+        return self.found.workload
+
+    @cached_property
+    def weights(self) -> dict[str, Site]:
+        """Where the quantiser of each layer's weight goes."""
+        return weight_sites(self.found)
+
+    @cached_property
+    def tensors(self) -> dict[str, list[Site]]:
+        """Where the quantisers of each scale group go, by the group's first tensor."""
+        groups: dict[str, list[Site]] = {}
+        for name, sites in tensor_sites(self.found).items():
+            groups.setdefault(self.workload.scale_groups[name], []).extend(sites)
+        return groups
+
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """Names of layers and inputs as names of submodules, each different."""
+        labels: dict[str, str] = {}
+        taken: set[str] = set()
+        for name in self.workload.scale_groups:
+            label = re.sub(r"\W", "_", name)
+            while label in taken:
+                label += "_"
+            taken.add(label)
+            labels[name] = label
+        return labels
+
+    def weight_scale(self, layer: str, bits: int) -> Scale:
+        """Return the scales of a layer's weight, one per output channel."""
+        if (layer, bits) not in self._weight_scales:
+            value = _constant(self.graph, self.weights[layer].value)
+            if not torch.isfinite(value).all():
+                raise ModelError(
+                    f"The weight of layer {layer!r} holds values that are not finite numbers. "
+                    "Load the network with sound weights."
+                )
+            axis = _channel_axis(self.workload[layer], value)
+            self._weight_scales[layer, bits] = weight_scale(value, bits, axis)
+        return self._weight_scales[layer, bits]
+
+    def tensor_scale(self, group: str, bits: int) -> Scale:
+        """Return the scale of a scale group, from the calibration inputs."""
+        if (group, bits) not in self._tensor_scales:
+            self._tensor_scales[group, bits] = activation_scale(self._observed[group], bits)
+        return self._tensor_scales[group, bits]
+
+    @cached_property
+    def _observed(self) -> dict[str, Observed]:
+        if self.calibration is None:
+            raise HwflowError(
+                f"Network {self.name!r} has no calibration inputs, which the ranges of "
+                "activations are taken from. Give some, better 100 or more of the training data: "
+                "network.calibrated(inputs)."
+            )
+        nodes = {
+            f"{group}/{index}": site.value
+            for group, sites in self.tensors.items()
+            for index, site in enumerate(sites)
+        }
+        seen = observe(self.graph, nodes, self.calibration)
+        return {
+            group: together([seen[f"{group}/{index}"] for index in range(len(sites))])
+            for group, sites in self.tensors.items()
+        }
+
+
+@Remembered
+def prepared(network: Network) -> Prepared:
+    """Export the network and read its graph."""
+    module = network.module
+    exported = module if is_exported(module) else export_network(network, dynamic_batch=True)
+    graph = trainable(exported).eval()  # type: ignore[arg-type]
+    return Prepared(network.name, graph, read_graph(graph, network.name), network.calibration)
+
+
+def quantized(
+    ready: Prepared, weights: Mapping[str, int], tensors: Mapping[str, int]
+) -> TrainableGraph:
+    """Return a copy of the network with quantisers.
+
+    `weights` has bits by layer, `tensors` by the first tensor of a scale group. Quantisers that are
+    already there are replaced.
+    """
+    module = copy.deepcopy(ready.graph)
+    twins = dict(zip(ready.graph.graph.nodes, module.graph.nodes, strict=True))
+    holder = _holder(module)
+    for layer, bits in weights.items():
+        place = _Place(module, holder, f"{ready.labels[layer]}_weight")
+        place.quantize([ready.weights[layer]], twins, ready.weight_scale(layer, bits), bits)
+    for group, bits in tensors.items():
+        place = _Place(module, holder, ready.labels[group])
+        place.quantize(ready.tensors[group], twins, ready.tensor_scale(group, bits), bits)
+    module.graph.lint()
+    module.recompile()
+    return module
+
+
+def _holder(module: nn.Module) -> nn.Module:
+    if not hasattr(module, QUANTIZERS):
+        module.add_module(QUANTIZERS, nn.Module())
+    return module.get_submodule(QUANTIZERS)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A grid's buffers in a module, and the nodes that use it."""
+
+    module: TrainableGraph
+    holder: nn.Module
+    label: str
+
+    def quantize(
+        self, sites: Iterable[Site], twins: Mapping[fx.Node, fx.Node], scale: Scale, bits: int
+    ) -> None:
+        """Put quantisers at the twins of `sites`."""
+        self._register(scale, next(self.module.parameters(), scale.scale).device)
+        for site in sites:
+            value = twins[site.value]
+            only = twins[site.reader] if site.reader else None
+            _take_out(self.module.graph, value, only)
+            node = self._insert(value, scale, bits)
+            for reader in [only] if only else list(value.users):
+                if reader is not node:
+                    reader.replace_input_with(value, node)
+
+    def _register(self, scale: Scale, device: torch.device) -> None:
+        grid = nn.Module()
+        grid.register_buffer("scale", scale.scale.to(device, copy=True))
+        grid.register_buffer("zero_point", scale.zero_point.to(device, copy=True))
+        self.holder.add_module(self.label, grid)
+
+    def _insert(self, value: fx.Node, scale: Scale, bits: int) -> fx.Node:
+        graph, path = self.module.graph, f"{QUANTIZERS}.{self.label}"
+        with graph.inserting_after(value):
+            step = graph.get_attr(f"{path}.scale")
+        with graph.inserting_after(step):
+            zero = graph.get_attr(f"{path}.zero_point")
+        with graph.inserting_after(zero):
+            node = graph.call_function(
+                torch.ops.hwflow.fake_quantize.default,
+                (value, step, zero, bits, scale.signed, scale.axis),
+            )
+        node.meta = {
+            key: value.meta[key] for key in ("val", "nn_module_stack") if key in value.meta
+        }
+        return node
+
+
+def _take_out(graph: fx.Graph, value: fx.Node, reader: fx.Node | None) -> None:
+    """Take out the quantisers between a value and its reader (all readers by default)."""
+    for node in [user for user in value.users if is_quantizer(user)]:
+        for user in [reader] if reader else list(node.users):
+            user.replace_input_with(node, value)
+        if not node.users:
+            graph.erase_node(node)
+
+
+def _channel_axis(layer: Layer, weight: Tensor) -> int:
+    """Return the axis of the weight along which output channels lie, -1 where none does."""
+    if layer.transposed:
+        # with one input channel per group, the input channel tells its group's outputs apart;
+        # otherwise groups share the scales of their output channels
+        return 0 if layer.groups == layer.in_channels else 1
+    axis = layer.attr("weight_axis", 0)
+    channels = (layer.out_channels, layer.out_channels // layer.groups)
+    return axis if isinstance(axis, int) and weight.shape[axis] in channels else -1
+
+
+def _constant(module: nn.Module, value: object) -> Tensor:
+    """Return the value of a node that depends on no input."""
+    with torch.no_grad():
+        return _evaluate(module, value)
+
+
+def _evaluate(module: nn.Module, value: object) -> Tensor:
+    if not isinstance(value, fx.Node):
+        return value  # type: ignore[return-value]  # a plain argument of an operator
+    if value.op == "get_attr":
+        owner, _, name = str(value.target).rpartition(".")
+        found: Tensor = getattr(module.get_submodule(owner), name)
+        return found
+    args = fx.node.map_arg(value.args, lambda node: _evaluate(module, node))
+    kwargs = fx.node.map_arg(value.kwargs, lambda node: _evaluate(module, node))
+    return value.target(*args, **kwargs)  # type: ignore[operator, no-any-return]

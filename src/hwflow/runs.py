@@ -1,0 +1,237 @@
+"""Run folders: search into one, report on it, build from it. What the command line calls."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import tomllib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from hwflow import loop
+from hwflow.costs.mid import ops_roofline
+from hwflow.design import Design
+from hwflow.errors import StudyError
+from hwflow.front import Front, Trial
+from hwflow.job import RUN_FILE, Job, Parts
+from hwflow.loop import Progress
+from hwflow.problem import Problem
+from hwflow.report import ReportData, write_report
+from hwflow.study import Study
+
+REPORT_FILE = "report.html"
+FRONT_FILE = "front.csv"
+BUILDS_FILE = "builds.json"
+_PACKAGES = ("hwflow", "torch", "torchvision", "numpy", "pymoo", "onnx", "onnxruntime")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run has found so far."""
+
+    folder: Path
+    front: Front
+    baseline: Trial
+    """The original network: its quality and cost."""
+    evaluated: int
+    infeasible: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {
+            "run": str(self.folder),
+            "evaluated": self.evaluated,
+            "infeasible": self.infeasible,
+            "hypervolume": self.front.hypervolume(),
+            "original": {"accuracy": self.baseline.quality, **self.baseline.total},
+            "front": [_row(trial) for trial in self.front],
+        }
+
+
+def _row(trial: Trial) -> dict[str, Any]:
+    values = trial.space.values(trial.plan) if trial.space else {}
+    return {
+        "trial": trial.number,
+        "accuracy": trial.quality,
+        **trial.total,
+        "choices": values,
+    }
+
+
+def search(job: Job, folder: Path, show: Callable[[Progress], None] | None = None) -> Result:
+    """Search as `job` says into `folder`, or go on with the search that is there."""
+    parts = Parts(job)
+    recorder = _Recorder(parts, folder, show)
+    loop.search(
+        parts.problem,
+        parts.quality,
+        parts.solver,
+        folder,
+        evaluations=job.evaluations,
+        seconds=job.seconds,
+        workers=job.workers,
+        seed=job.seed,
+        provenance=recorder.provenance,
+        on_trial=recorder,
+    )
+    recorder.write()
+    return _finish(parts, folder)
+
+
+class _Recorder:
+    """Writes run.toml when the run folder is there, and passes progress on."""
+
+    def __init__(
+        self, parts: Parts, folder: Path, show: Callable[[Progress], None] | None
+    ) -> None:
+        self._parts, self._folder, self._show = parts, folder, show
+        self.provenance = provenance(parts)
+        self._written = False
+
+    def __call__(self, progress: Progress) -> None:
+        self.write()
+        if self._show is not None:
+            self._show(progress)
+
+    def write(self) -> None:
+        if not self._written and self._folder.is_dir():
+            stored = _read_provenance(self._folder)
+            self._parts.job.write(self._folder / RUN_FILE, stored or self.provenance)
+            self._written = True
+
+
+def provenance(parts: Parts) -> dict[str, Any]:
+    """Return what a run was made with and from, for run.toml and the report."""
+    network, machine = parts.pristine, parts.problem.machine
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": " ".join(["hwflow", *sys.argv[1:]]),
+        "network": network.name,
+        "weights_sha256": network.weights or "those of the model itself",
+        "machine": machine.name,
+        "machine_sha256": machine.digest(),
+        "host": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in _PACKAGES},
+    }
+
+
+def _read_provenance(folder: Path) -> dict[str, Any]:
+    path = folder / RUN_FILE
+    if not path.exists():
+        return {}
+    return dict(tomllib.loads(path.read_text()).get("provenance", {}))
+
+
+def report(folder: Path) -> Result:
+    """Write the report and the table of a run again, from its study."""
+    study = Study.read(folder)  # says what is wrong with the folder, before the settings are read
+    parts = Parts(Job.read(folder / RUN_FILE), calibrated=False)
+    _check_space(study, parts.problem, folder)
+    return _finish(parts, folder)
+
+
+def _check_space(study: Study, problem: Problem, folder: Path) -> None:
+    if study.settings["space"] != json.loads(json.dumps(problem.space.describe())):
+        raise StudyError(
+            f"The choices of {folder} are not those that its {RUN_FILE} gives today: the network "
+            "or hwflow has changed since. Search again into another folder."
+        )
+
+
+def _finish(parts: Parts, folder: Path) -> Result:
+    """Measure the original once, write front.csv and report.html."""
+    study = Study.read(folder)
+    front = study.front(parts.space)
+    result = Result(folder, front, baseline(parts, folder), study.evaluated, study.infeasible)
+    study.export_csv(folder / FRONT_FILE)
+    write_report(_report_data(parts, study, result), folder / REPORT_FILE)
+    return result
+
+
+def baseline(parts: Parts, folder: Path) -> Trial:
+    """Return the original network as a trial; its quality is measured once and kept in run.toml."""
+    stored = _read_provenance(folder)
+    quality = stored.get("original_quality")
+    if quality is None:
+        quality = parts.quality.of(parts.pristine)
+        parts.job.write(folder / RUN_FILE, stored | {"original_quality": quality})
+    cost = parts.problem.cost.cost(parts.problem.design)
+    return Trial(-1, (), cost.total, float(quality))
+
+
+def _report_data(parts: Parts, study: Study, result: Result) -> ReportData:
+    problem = parts.problem
+    designs = {t.number: problem.space.on_paper(t.plan, problem.design) for t in result.front}
+    costs = problem.cost.costs(list(designs.values()))
+    stored = _read_provenance(result.folder)
+    return ReportData(
+        title=f"{problem.space.workload.name} on {problem.machine.name}",
+        model=parts.job.model,
+        machine=problem.machine,
+        level=parts.job.level,
+        front=result.front,
+        trials=study.trials(),
+        baseline=result.baseline,
+        workload_before=problem.space.workload,
+        cost_before=problem.cost.cost(problem.design),
+        details={
+            number: (design.workload, cost)
+            for (number, design), cost in zip(designs.items(), costs, strict=True)
+        },
+        roofline=ops_roofline(problem.design),
+        provenance=stored | {"settings": parts.job.model_dump(exclude_none=True)},
+        notes=[],
+        run=str(result.folder),
+        quality=parts.job.quality,
+    )
+
+
+def build(folder: Path, wish: str, to: Path | None, finetune: int = 0) -> dict[str, Any]:
+    """Build one network of a run's front, test it against the original, write it to `to`."""
+    from hwflow import build as make
+
+    study = Study.read(folder)
+    parts = Parts(Job.read(folder / RUN_FILE))
+    problem = parts.problem
+    _check_space(study, problem, folder)
+    trial = study.front(problem.space).pick(wish)
+    make.check_target(to)
+    train = parts.data.train if finetune else None
+    network = make.build(problem, trial, finetune=finetune, data=train, seed=parts.job.seed)
+    test = _tested_once(parts, trial, network, folder, finetune)
+    exported = make.save(network, to, parts.data.test) if to is not None else None
+    return {
+        "run": str(folder),
+        "trial": trial.number,
+        "choices": problem.space.values(trial.plan),
+        "total": dict(trial.total),
+        "original": dict(baseline(parts, folder).total),
+        "validation": trial.quality,
+        "finetuned_epochs": finetune,
+        "test": test,
+        "written": str(to) if to is not None else None,
+        "export": asdict(exported) if exported is not None else None,
+    }
+
+
+def _tested_once(
+    parts: Parts, trial: Trial, network: Any, folder: Path, finetune: int
+) -> dict[str, Any]:
+    """Return the test figures of a plan; the test split is read once per plan, then remembered."""
+    from hwflow import build as make
+
+    path = folder / BUILDS_FILE
+    known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    key = f"{'-'.join(map(str, trial.plan))}:{finetune}"
+    if key not in known:
+        flips = make.measure(parts.pristine, network, parts.data.test)
+        known[key] = {**asdict(flips), "drop": flips.drop, "standard_error": flips.standard_error}
+        path.write_text(json.dumps(known, indent=2))
+    return dict(known[key])
