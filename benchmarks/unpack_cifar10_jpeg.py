@@ -2,7 +2,7 @@
 
     python benchmarks/unpack_cifar10_jpeg.py SHARED_DIR OUT_DIR
 
-SHARED_DIR holds cifar10-jpeg/ (train_0.npz, train_1.npz, test.npz: JPEG streams), or is that folder.
+SHARED_DIR holds (or is) cifar10-jpeg/ with train_0.npz, train_1.npz and test.npz: JPEG streams.
 Each file written has `x`, uint8 (N, 32, 32, 3), and `y`, the class numbers. The splits are the
 project's: train, all 50,000 training images; val, test images 0 to 1,999; test, the other 8,000.
 (The pretrained weights have seen every training image, so a slice of those would validate nothing.)
@@ -17,6 +17,7 @@ import io
 import json
 import os
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ def decode(path: Path) -> Arrays:
         labels = packed["labels"].astype(np.int64)
     images = [
         np.asarray(Image.open(io.BytesIO(stream[start:stop])).convert("RGB"))
-        for start, stop in zip(offsets[:-1], offsets[1:], strict=True)
+        for start, stop in pairwise(offsets)
     ]
     return np.stack(images), labels
 

@@ -44,7 +44,7 @@ def test_a_metric_is_known_by_both_names(name: str) -> None:
 
 
 def test_an_unknown_metric_is_answered_with_the_nearest() -> None:
-    with pytest.raises(HwflowError, match="Unknown metric 'latncy'. Did you mean 'latency'?"):
+    with pytest.raises(HwflowError, match=r"Unknown metric 'latncy'\. Did you mean 'latency'\?"):
         metric("latncy")
 
 

@@ -40,7 +40,8 @@ IDS = [made.kind for made in ENGINES]
 
 
 @pytest.mark.parametrize(
-    ("bits", "macs"), [((16, 16), 1), ((8, 8), 1), ((1, 1), 1), ((17, 16), 1 / 2), ((32, 32), 1 / 4)]
+    ("bits", "macs"),
+    [((16, 16), 1), ((8, 8), 1), ((1, 1), 1), ((17, 16), 1 / 2), ((32, 32), 1 / 4)],
 )
 def test_a_fixed_multiplier_gains_nothing_and_splits_wide_operands(
     bits: tuple[int, int], macs: float
@@ -99,9 +100,7 @@ def test_the_parallel_operand_of_a_serial_engine_may_need_passes(kind: str) -> N
 
 
 @pytest.mark.parametrize("made", ENGINES, ids=IDS)
-@given(
-    weight=st.integers(1, 32), read=st.integers(1, 32), more=st.tuples(*[st.integers(0, 8)] * 2)
-)
+@given(weight=st.integers(1, 32), read=st.integers(1, 32), more=st.tuples(*[st.integers(0, 8)] * 2))
 def test_no_engine_is_faster_at_more_bits(
     made: Any, weight: int, read: int, more: tuple[int, int]
 ) -> None:

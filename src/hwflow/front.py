@@ -68,7 +68,7 @@ class Front:
     def of(cls, trials: Sequence[Trial], objectives: Sequence[str]) -> Front:
         """Keep the non-dominated feasible trials; equal ones are kept once (the earliest)."""
         good = [trial for trial in trials if trial.quality is not None]
-        points = np.array([_minimise(t, objectives) for t in good]).reshape(len(good), -1)
+        points = np.array([_minimise(t, objectives) for t in good]).reshape(len(good), len(objectives))
         kept = [good[index] for index in non_dominated(points)]
         key = next((name for name in objectives if name != QUALITY), QUALITY)
         kept.sort(key=lambda trial: (trial.value(key), -trial.value(QUALITY), trial.number))
@@ -184,15 +184,17 @@ def non_dominated(points: np.ndarray) -> list[int]:
 def covered(points: np.ndarray, worst: np.ndarray) -> float:
     """Return the share of the box between the ideal of `points` and `worst` that they dominate.
 
-    `points` has shape (n, objectives), to be minimised. An objective in which no point is better
-    than `worst` does not count.
+    `points` has shape (n, objectives), to be minimised. An objective in which the best point equals
+    `worst` does not count; where it is worse than `worst`, nothing is dominated.
     """
     from pymoo.indicators.hv import HV
 
     low = points.min(axis=0)
-    span = np.where(worst > low, worst - low, 1.0)
-    scaled = (points - low) / span
-    scaled[:, worst <= low] = 0.0
+    if (worst < low).any():
+        return 0.0
+    flat = worst == low
+    scaled = (points - low) / np.where(flat, 1.0, worst - low)
+    scaled[:, flat] = np.where(points[:, flat] > low[flat], 2.0, 0.0)
     return min(1.0, float(HV(ref_point=np.ones(len(worst)))(scaled)))
 
 

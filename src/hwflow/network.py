@@ -37,7 +37,8 @@ class Network:
     calibration: Tensor | None = field(default=None, repr=False)
     """Preprocessed inputs, shape (M, C, H, W), from which edits take statistics."""
     weights: str | None = None
-    """SHA-256 of the weights file, None for the weights the module came with."""
+    """SHA-256 of the weights file, or of the module's state where it came with weights of its own
+    or was trained; None for random weights."""
 
     def with_module(self, module: nn.Module) -> Network:
         """Return the same network with another module."""

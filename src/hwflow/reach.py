@@ -68,7 +68,8 @@ def _look_for_feasible(problem: Problem) -> None:
 def excess(problem: Problem, totals: Totals) -> Floats:
     """Return by what share each plan exceeds its worst limit; 0 or less when all are met."""
     over: list[Floats] = [totals[name] / value - 1 for name, value in problem.below.items()]
-    return np.maximum.reduce(over)
+    worst: Floats = np.maximum.reduce(over)
+    return worst
 
 
 def _totals(problem: Problem, plans: Sequence[Plan]) -> Totals:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -41,6 +42,16 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             module.train()  # an exported graph switches its operators here, not by the flag
         for part, mode in modes:
             part.training = mode
+
+
+def state_digest(module: nn.Module) -> str:
+    """Return the SHA-256 of a module's parameters and buffers, with their names."""
+    found = hashlib.sha256()
+    for name, value in module.state_dict().items():
+        if isinstance(value, Tensor):
+            found.update(name.encode())
+            found.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 @contextmanager

@@ -51,8 +51,6 @@ CREATE TABLE trials (plan TEXT PRIMARY KEY, number INTEGER UNIQUE, total TEXT, q
 """
 
 Row = tuple[Any, ...]
-_READ_MODE = "ro"
-_WRITE_MODE = "rw"
 
 
 def sealed(row: Sequence[Any]) -> Row:
@@ -144,7 +142,8 @@ def check_folder(folder: Path) -> None:
 def check_file(path: Path) -> sqlite3.Connection:
     """Open a study for reading only, after checking that it is one, whole and of our schema."""
     _check_head(path)
-    db = connect(path, _READ_MODE)
+    torn = path.with_name(f"{STUDY_FILE}-journal").exists()  # closing was cut short: undo it
+    db = _open(path, "rw" if torn else "ro")
     try:
         with guarded(path):
             _check_kind(db, path)
@@ -181,16 +180,19 @@ def _check_kind(db: sqlite3.Connection, path: Path) -> None:
         )
 
 
-def connect(path: Path, mode: str = _WRITE_MODE) -> sqlite3.Connection:
-    """Open an existing file, for writing with the write-ahead log."""
+def connect(path: Path) -> sqlite3.Connection:
+    """Open an existing study for writing, with the write-ahead log."""
+    db = _open(path, "rw")
     with guarded(path):
-        db = sqlite3.connect(
-            f"file:{quote(str(path.absolute()))}?mode={mode}", uri=True, isolation_level=None
-        )
-        if mode == _WRITE_MODE:
-            db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA synchronous=FULL")
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
     return db
+
+
+def _open(path: Path, mode: str) -> sqlite3.Connection:
+    with guarded(path):
+        name = f"file:{quote(str(path.absolute()))}?mode={mode}"
+        return sqlite3.connect(name, uri=True, isolation_level=None)
 
 
 def lock(folder: Path, holder: Callable[[], str]) -> sqlite3.Connection:
@@ -199,8 +201,8 @@ def lock(folder: Path, holder: Callable[[], str]) -> sqlite3.Connection:
     with guarded(folder):
         folder.mkdir(parents=True, exist_ok=True)
         taken = sqlite3.connect(path, timeout=0, isolation_level=None)
-        taken.execute("PRAGMA journal_mode=OFF")
     try:
+        taken.execute("PRAGMA journal_mode=OFF")
         taken.execute("BEGIN EXCLUSIVE")
     except sqlite3.Error as error:
         taken.close()

@@ -20,7 +20,7 @@ from torch import Tensor, fx, nn
 
 from hwflow.errors import HwflowError
 from hwflow.network import Network
-from hwflow.running import output, seeded
+from hwflow.running import evaluating, output, seeded, state_digest
 
 Batch = tuple[Tensor, Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -112,7 +112,7 @@ def train(
             if on_step is not None:
                 on_step(Progress(step + 1, total, float(error.detach()), rate))
     module.eval()
-    return replace(network, module=module, weights=None)
+    return replace(network, module=module, weights=state_digest(module))
 
 
 def _check(lr: float, warmup: float, augment: str) -> None:
@@ -196,10 +196,10 @@ def _criterion(
     if teacher is None:
         return lambda inputs, outputs, targets: plain(outputs, targets)
     how = teacher if isinstance(teacher, Distillation) else Distillation(teacher)
-    guide = how.teacher.module.eval()
+    guide = how.teacher.module
 
     def distilled(inputs: Tensor, outputs: Tensor, targets: Tensor) -> Tensor:
-        with torch.no_grad():
+        with evaluating(guide), torch.no_grad():
             wanted = output(guide, inputs)
         soft = _divergence(outputs, wanted, how.temperature)
         return (1 - how.share) * plain(outputs, targets) + how.share * soft
@@ -275,7 +275,7 @@ def reestimate_batchnorm(
     for norm, momentum in zip(norms, before, strict=True):
         norm.momentum = momentum
         norm.eval()
-    return replace(network, module=module)
+    return replace(network, module=module, weights=state_digest(module))
 
 
 def _first(split: Trainable, images: int, size: int, seed: int) -> Iterator[Tensor]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
+import numpy as np
 from hypothesis import strategies as st
 
+from hwflow.cost import Bits
 from hwflow.workload import Input, Layer, Workload
 
 
@@ -75,7 +78,7 @@ def resnet_cifar(blocks: int = 3) -> Workload:
             body = net.conv(f"{here}.conv1", top, width, 3, stride)
             body = net.conv(f"{here}.conv2", body, width, 3)
             if stride == 2:
-                batch, ins, high, wide = net.shape_of(top)
+                _, ins, high, wide = net.shape_of(top)
                 top = net.add(f"{here}.slice", "slice", (top,), (1, ins, high // 2, wide // 2))
                 top = net.add(f"{here}.pad", "pad", (top,), net.shape_of(body))
             top = net.same(f"{here}.add", "add", body, top)
@@ -113,6 +116,13 @@ def matmul() -> Workload:
     soft = net.same("softmax", "softmax", scores)
     net.add("mix", "matmul", (soft, "x"), (4, 6, 8), **{**same, "in_channels": 4 * 6})
     return net.done("attention")
+
+
+def random_bits(workload: Workload, rows: int, seed: int = 0, choices: Sequence[int] = ()) -> Bits:
+    rng = np.random.default_rng(seed)
+    options = choices or (*range(1, 17), 32)
+    layers, tensors = len(workload), len(workload) + len(workload.inputs)
+    return Bits(rng.choice(options, (rows, layers)), rng.choice(options, (rows, tensors)))
 
 
 @st.composite

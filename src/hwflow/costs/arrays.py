@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import zip_longest
 from math import prod
@@ -266,8 +266,13 @@ class ArrayLevel(ABC):
         for members in groups.values():
             bits = Bits.of([designs[index].workload for index in members])
             table = self.over_bits(designs[members[0]], bits)
-            found.update((index, table[row]) for row, index in enumerate(members))
+            for row, index in enumerate(members):
+                found[index] = replace(table[row], notes=self._own_notes(designs[index]))
         return [found[index] for index in range(len(designs))]
+
+    def _own_notes(self, design: Design) -> tuple[str, ...]:
+        workload = design.workload
+        return self.notes(arrays(workload), design.machine, Bits.of([workload]))
 
     def over_bits(self, design: Design, bits: Bits) -> Costs:
         """Cost one design at n bit assignments; arrays of shape (n, layers).

@@ -67,4 +67,4 @@ def signature(module: nn.Module) -> Signature:
 
 def _checksum(value: Tensor) -> int:
     data = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-    return zlib.adler32(memoryview(data.numpy()))
+    return zlib.adler32(data.numpy().data)

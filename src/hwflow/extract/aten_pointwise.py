@@ -8,7 +8,7 @@ from torch import fx
 
 from hwflow.extract import geometry
 from hwflow.extract.call import Call, Rule, elements, shape_of
-from hwflow.extract.nodes import BATCH_NORM, Node
+from hwflow.extract.nodes import BATCH_NORM, BIAS, Node
 
 
 def _identity(call: Call) -> Node:
@@ -54,9 +54,18 @@ def _arithmetic(op: str, folded: str) -> Rule:
         read = [operand for operand in operands if call.is_active(operand)]
         if len(read) == 1 and all(_is_number(o) for o in operands if o is not read[0]):
             return call.make("act", read, act=(folded,))
+        if call.name == "add" and len(read) == 1:
+            return _constant_added(call, read[0], operands)
         return call.make(op, read, attrs=() if op == call.name else (("function", call.name),))
 
     return rule
+
+
+def _constant_added(call: Call, x: fx.Node, operands: list[Any]) -> Node:
+    """Return the addition of a constant, which may turn out to be the bias of the layer before."""
+    constant = next(operand for operand in operands if operand is not x)
+    attrs = (("constant", shape_of(constant)),)
+    return call.make(BIAS, [x], params=call.scope.parameters(constant), attrs=attrs)
 
 
 def _is_number(operand: Any) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from hwflow.extract.nodes import IDENTITY, Label, Node
+from hwflow.extract.nodes import IDENTITY, SUFFIXES, Label, Node, is_leaf
 from hwflow.workload import FLOAT_BITS, Layer, Shape
 
 FAKE_QUANTIZE = "hwflow.fake_quantize.default"
@@ -21,8 +21,6 @@ FAKE_QUANTIZE = "hwflow.fake_quantize.default"
 
 SUFFIX = "hwflow_suffix"
 """Key of a node's meta: what its layer is called after its module's path."""
-
-_CONTAINERS = ("container.", "transformer.", "rnn.", "activation.MultiheadAttention")
 
 
 def is_quantizer(node: object) -> bool:
@@ -205,7 +203,9 @@ class Call:
     def label(self, suffix: str) -> Label:
         """Return what this call may be named after."""
         path, kind = innermost(self.node)
-        return Label("", path, is_leaf(kind), self.node.meta.get(SUFFIX, suffix))
+        return Label(
+            "", path, is_leaf(kind), self.node.meta.get(SUFFIX, SUFFIXES.get(suffix, suffix))
+        )
 
     @property
     def leaf(self) -> bool:
@@ -228,12 +228,6 @@ def innermost(node: fx.Node) -> tuple[str, str]:
         return "", ""
     path, kind = list(stack.values())[-1]
     return path, kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}"
-
-
-def is_leaf(kind: str) -> bool:
-    """Whether a module's type is a plain operator of torch.nn."""
-    head, found, tail = kind.partition("torch.nn.modules.")
-    return bool(found) and not head and not tail.startswith(_CONTAINERS)
 
 
 def weight_source(weight: Any) -> Any:

@@ -16,6 +16,7 @@ from hwflow.workload import FLOAT_BITS, PRESERVING_OPS, VIEW_OPS, Input, Layer, 
 
 _TAKES_NORM = frozenset({"conv", "conv_transpose", "linear"})
 _REFUSES_ACT = VIEW_OPS | {"unknown"}
+_GATED = {"sigmoid": "silu", "hardsigmoid": "hardswish"}
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,12 @@ class _Folder:
                 case "act":
                     if not self._fold_act(node):
                         self._add(node, node.layer)
+                case "bias":
+                    if not self._fold_bias(node):
+                        self._add(replace(node, params=()), replace(node.layer, op="add"))
+                case "mul":
+                    if not self._fold_gate(node):
+                        self._add(node, node.layer)
                 case "conv":
                     self._add(node, self._take_padding(node))
                 case _:
@@ -135,6 +142,42 @@ class _Folder:
             return False
         return self._absorb(draft, node, replace(layer, norm="batch"))
 
+    def _fold_bias(self, node: Node) -> bool:
+        draft = self._producer(node)
+        if draft is None or draft.layer.op not in _TAKES_NORM:
+            return False
+        layer = draft.layer
+        if layer.bias or layer.norm or layer.act or not _per_channel(node.layer, layer):
+            return False
+        if not draft.node.label.weight:
+            draft.node = replace(draft.node, label=node.label)
+        return self._absorb(draft, node, replace(layer, bias=True))
+
+    def _fold_gate(self, node: Node) -> bool:
+        """Recognise x * sigmoid(x) and x * hardsigmoid(x) as the activations they are."""
+        read = [self.source(value) for value in node.layer.inputs]
+        for x, gate in (read, read[::-1]) if len(read) == 2 else ():
+            opener = self.maker.get(gate)
+            if opener is None or not self._gates(opener, x, gate):
+                continue
+            opener.gone = True
+            act = (_GATED[opener.layer.act[0]],)
+            single = replace(
+                node.layer, op="act", act=act, inputs=(x,), in_shapes=node.layer.in_shapes[:1]
+            )
+            self.readers[x] -= 1
+            node = replace(node, layer=single, label=replace(node.label, suffix="act"))
+            if not self._fold_act(node):
+                self._add(node, single)
+            return True
+        return False
+
+    def _gates(self, opener: _Draft, x: str, gate: str) -> bool:
+        layer = opener.layer
+        alone = opener.open and opener.node.value == opener.final and self.readers[gate] == 1
+        reads = alone and layer.op == "act" and [self.source(v) for v in layer.inputs] == [x]
+        return reads and len(layer.act) == 1 and layer.act[0] in _GATED
+
     def _fold_act(self, node: Node) -> bool:
         draft = self._producer(node)
         if draft is None or draft.layer.op in _REFUSES_ACT:
@@ -160,7 +203,9 @@ class _Folder:
         kept = [draft for draft in self.drafts if not draft.gone]
         names = dict(zip(map(id, kept), _names(kept, self.graph.inputs.values()), strict=True))
         inputs = {
-            value: replace(i, bits=self.input_bits.get(value, i.bits))
+            value: replace(
+                i, bits=self.graph.tensor_bits.get(i.name, self.input_bits.get(value, i.bits))
+            )
             for value, i in self.graph.inputs.items()
         }
         called = {value: i.name for value, i in inputs.items()}
@@ -200,10 +245,21 @@ class _Folder:
                 input_bits=tuple(bits[name] for name in read),
                 params=sum(self.graph.sizes[key] for key in held),
             )
-            layer = _with_bits(layer, draft.bits)
+            layer = self._with_bits(layer, draft.bits)
             bits[layer.name] = layer.output_bits
             layers.append(layer)
         return tuple(layers)
+
+    def _with_bits(self, layer: Layer, written: int | None) -> Layer:
+        """Return the layer with the bits of its output and, for a matmul, of its second operand."""
+        passes = layer.op in PRESERVING_OPS and not layer.act and layer.norm is None
+        written = self.graph.tensor_bits.get(layer.name, written)
+        if written is None:
+            written = max(layer.input_bits) if passes and layer.input_bits else layer.output_bits
+        second = layer.op == "matmul" and len(layer.input_bits) > 1
+        weight = layer.input_bits[1] if second else layer.weight_bits
+        weight = self.graph.weight_bits.get(layer.name, weight)
+        return replace(layer, output_bits=written, weight_bits=weight)
 
 
 def _needed(graph: Graph) -> tuple[Node, ...]:
@@ -215,6 +271,19 @@ def _needed(graph: Graph) -> tuple[Node, ...]:
             wanted.update(node.layer.inputs)
             kept.append(node)
     return tuple(reversed(kept))
+
+
+def _per_channel(added: Layer, layer: Layer) -> bool:
+    """Whether what is added to the output of `layer` has one value per output channel."""
+    shape = added.attr("constant", ())
+    rank = len(layer.out_shape)
+    if not isinstance(shape, tuple) or len(shape) > rank:
+        return False
+    axis = rank - 1 if layer.op == "linear" else 1
+    aligned = (1,) * (rank - len(shape)) + shape
+    return aligned[axis] == layer.out_channels and all(
+        size == 1 for i, size in enumerate(aligned) if i != axis
+    )
 
 
 def _by_channel(layer: Layer) -> bool:
@@ -232,16 +301,6 @@ def _zero_rows(layer: Layer) -> tuple[int, ...]:
     if any((*before[:2], *after[:2])) or min((*before, *after)) < 0:
         return ()
     return (*before[2:], *after[2:])
-
-
-def _with_bits(layer: Layer, written: int | None) -> Layer:
-    """Return the layer with the bits of its output and, for a matmul, of its second operand."""
-    passes = layer.op in PRESERVING_OPS and not layer.act and layer.norm is None
-    if written is None:
-        written = max(layer.input_bits) if passes and layer.input_bits else layer.output_bits
-    second = layer.op == "matmul" and len(layer.input_bits) > 1
-    weight = layer.input_bits[1] if second else layer.weight_bits
-    return replace(layer, output_bits=written, weight_bits=weight)
 
 
 def _names(drafts: Iterable[_Draft], inputs: Iterable[Input]) -> Iterator[str]:

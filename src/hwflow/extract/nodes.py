@@ -22,6 +22,21 @@ BATCH_NORM = "batch_norm"
 """Batch normalisation by running statistics, which a machine folds into the weights before it."""
 
 
+BIAS = "bias"
+"""A constant is added: the bias of the layer before when it has one value per output channel."""
+
+SUFFIXES = {BATCH_NORM: "norm", BIAS: "add"}
+"""What a layer is called when it was one of these and did not fold."""
+
+_NOT_LEAVES = ("container.", "transformer.", "rnn.", "activation.MultiheadAttention")
+
+
+def is_leaf(kind: str) -> bool:
+    """Whether a module of type `kind` (its full name) is a plain operator of torch.nn."""
+    head, found, tail = kind.partition("torch.nn.modules.")
+    return bool(found) and not head and not tail.startswith(_NOT_LEAVES)
+
+
 @dataclass(frozen=True, slots=True)
 class Label:
     """What a layer may be called, best first: by its weight, its module, its operator."""
@@ -72,3 +87,7 @@ class Graph:
     """Values that leave the network."""
     sizes: Mapping[str, int] = field(default_factory=dict)
     """Elements of every distinct parameter of the network, by key."""
+    weight_bits: Mapping[str, int] = field(default_factory=dict)
+    """Bits of weights by layer name, where the file says so beside the graph."""
+    tensor_bits: Mapping[str, int] = field(default_factory=dict)
+    """Bits of tensors by layer or input name, where the file says so beside the graph."""

@@ -22,6 +22,7 @@ DOWNLOAD = "DEFAULT"
 
 _CIFAR = ("cifar:resnet8", "cifar:resnet20", "cifar:resnet32", "cifar:resnet44", "cifar:resnet56",
           "cifar:resnet110")  # fmt: skip
+_FAMILIES = ("cifar", "torchvision", "timm")
 _LITE = "efficientnet_lite0"
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _ON_PAPER = (".onnx", ".yaml", ".yml")
@@ -57,10 +58,10 @@ def load(
     wants_published = weights == DOWNLOAD
     plan = _blueprint(spec, num_classes, input_shape, wants_published)
     built = _build(plan, spec, seed)
-    network = built if isinstance(built, Network) else _network(plan, spec, built)
+    network = _network(plan, spec, built, input_shape)
     if plan.download is not None and wants_published:
         weights = _fetch(plan, spec)
-    digest = network.weights
+    digest = network.weights or _own_digest(spec, network.module, wants_published)
     if weights is not None and weights != DOWNLOAD:
         from hwflow.models.weights import load_weights
 
@@ -157,16 +158,48 @@ def _build(plan: Blueprint, spec: str, seed: int) -> nn.Module | Network:
     return built
 
 
-def _network(plan: Blueprint, spec: str, module: nn.Module) -> Network:
+def _network(
+    plan: Blueprint, spec: str, built: nn.Module | Network, asked: Shape | None
+) -> Network:
     import torch
 
     from hwflow.models.weights import check_finite
 
-    if is_factory(spec):
+    module = built.module if isinstance(built, Network) else built
+    if _is_own(spec):
+        _check_shaped(module, spec)
         check_finite(module.state_dict(), spec)
+    if isinstance(built, Network):
+        shape = tuple(built.example.shape[1:])
+        if asked not in (None, shape):
+            raise ModelError(f"{spec} gives a network for input {shape}, not {asked}.")
+        return built
     generator = torch.Generator().manual_seed(0)
     example = torch.randn((1, *plan.shape), generator=generator)
     return Network(spec, module, example, plan.preprocess)
+
+
+def _own_digest(spec: str, module: nn.Module, published: bool) -> str | None:
+    """Return the digest of weights that a module is built with, None where they are random."""
+    from hwflow.running import state_digest
+
+    return state_digest(module) if published or _is_own(spec) else None
+
+
+def _is_own(spec: str) -> bool:
+    """Whether `spec` names a function of the user's."""
+    return is_factory(spec) and spec.partition(":")[0] not in _FAMILIES
+
+
+def _check_shaped(module: nn.Module, spec: str) -> None:
+    from torch.nn.parameter import is_lazy
+
+    lazy = [name for name, value in module.state_dict().items() if is_lazy(value)]
+    if lazy:
+        raise ModelError(
+            f"{spec} returns a network whose {lazy[0]} has no shape yet (a lazy module). "
+            "Run it once on an input before you return it."
+        )
 
 
 def _fetch(plan: Blueprint, spec: str) -> Path:
@@ -185,7 +218,7 @@ def _misspelt(spec: str) -> str | None:
     family = spec.partition(":")[0]
     if family == "cifar":
         return family
-    near = difflib.get_close_matches(family, ("cifar", "torchvision", "timm"), n=1, cutoff=0.75)
+    near = difflib.get_close_matches(family, _FAMILIES, n=1, cutoff=0.75)
     return near[0] if near and not _importable(family) else None
 
 

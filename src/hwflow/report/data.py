@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import isfinite
+from math import inf, isfinite
 from typing import TYPE_CHECKING
 
 from hwflow.cost import METRICS, Cost
@@ -54,7 +54,9 @@ class ReportData:
     @cached_property
     def is_share(self) -> bool:
         """Whether the quality is a share of 1, to be written in percent."""
-        found = [trial.quality for trial in (*self.trials, *self.front) if trial.quality is not None]
+        found = [
+            trial.quality for trial in (*self.trials, *self.front) if trial.quality is not None
+        ]
         if self.original_quality is not None:
             found.append(self.original_quality)
         finite = [value for value in found if isfinite(value)]
@@ -80,7 +82,7 @@ class ReportData:
     def relative_change(self, trial: Trial, name: str) -> float | None:
         """Return (after - before) / before of a total cost, None where it is not defined."""
         before, after = self.cost_before.total.get(name), trial.total.get(name)
-        if before is None or after is None or not before > 0:
+        if before is None or after is None or not 0 < before < inf:
             return None
         change = after / before - 1
         return change if isfinite(change) else None

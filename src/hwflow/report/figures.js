@@ -163,9 +163,9 @@ const hwflowFigures = (() => {
 
   const boundName = (bound) => ({ compute: "limited by arithmetic", dram: "limited by off-chip memory", free: "no cost" })[bound] || `limited by ${plain(bound)}`;
 
-  const bar = (name, x, y, yaxis, color, group, texts, more) => ({
+  const bar = (name, x, y, yaxis, color, group, texts) => ({
     type: "bar", name, x, y, yaxis, offsetgroup: group, alignmentgroup: "all", hovertext: texts, hovertemplate: "%{hovertext}<extra></extra>",
-    marker: { color }, ...more,
+    marker: { color },
   });
 
   const bitRow = (layers, side, x, yaxis, whose) => {
@@ -174,7 +174,7 @@ const hwflowFigures = (() => {
     const kinds = [["weight bits", "weight_bits", COLORS.weight, "before"], ["activation bits", "input_bits", COLORS.input, "after"]];
     return kinds.map(([name, key, color, group]) => {
       const texts = side[key].map((bits, row) => `<b>${plain(layers.names[row])}</b><br>${name} of ${whose}: ${bits === null ? "none" : words(bits)}`);
-      return bar(name, x, side[key].map(cell), yaxis, color, group, texts, { legendgroup: name });
+      return bar(name, x, side[key].map(cell), yaxis, color, group, texts);
     });
   };
 
@@ -183,7 +183,7 @@ const hwflowFigures = (() => {
     return used.every((bits) => bits > 16) ? `bits (the original is float, costed at ${layers.native_bits})` : "bits";
   };
 
-  const costRow = (report, metric, after, x, yaxis, first) => {
+  const costRow = (report, metric, after, x, yaxis) => {
     const { layers } = report, colors = boundColors(report);
     const old = layers.before[metric.id], now = after ? after[metric.id] : null;
     const texts = layers.names.map((name, row) => {
@@ -195,12 +195,12 @@ const hwflowFigures = (() => {
       }
       return lines.join("<br>");
     });
-    const traces = [bar("original", x, old, yaxis, COLORS.before, "before", texts, { legendgroup: "original", showlegend: first })];
+    const traces = [bar("original", x, old, yaxis, COLORS.before, "before", texts)];
     const side = after || layers.before;
     Object.keys(colors).filter((bound) => bound !== "free").forEach((bound) => {
       const ys = (now || []).map((value, row) => (side.bound_by[row] === bound ? value : null));
       if (ys.some((value) => value !== null)) {
-        traces.push(bar(boundName(bound), x, ys, yaxis, colors[bound], "after", texts, { legendgroup: bound, showlegend: first }));
+        traces.push(bar(boundName(bound), x, ys, yaxis, colors[bound], "after", texts));
       }
     });
     return traces;
@@ -214,17 +214,17 @@ const hwflowFigures = (() => {
     const x = layers.names.map((name, index) => index);
     const heights = [110, ...metrics.map(() => 150)], gap = 42;
     const longest = Math.min(28, Math.max(6, ...layers.names.map((n) => n.length)));
-    const upright = width / Math.max(1, count) < 34, bottom = 20 + longest * (upright ? 6.6 : 5.0), top = 62;
+    const upright = width / Math.max(1, count) < 34, bottom = 20 + longest * (upright ? 6.6 : 5.0), top = 26;
+    const every = Math.ceil((11 * count) / width), labelled = x.filter((row) => row % every === 0);
     const inner = heights.reduce((a, b) => a + b, 0) + gap * rows;
     const traces = bitRow(layers, after || layers.before, x, "y", after ? `#${selected}` : "the original");
-    metrics.forEach((metric, row) => traces.push(...costRow(report, metric, after, x, `y${row + 2}`, row === 0)));
+    metrics.forEach((metric, row) => traces.push(...costRow(report, metric, after, x, `y${row + 2}`)));
     const made = layout({
-      height: inner + bottom + top, width, margin: { l: 62, r: 12, t: top, b: bottom }, barmode: "group", bargap: 0.25, bargroupgap: 0.05, annotations: [],
+      height: inner + bottom + top, width, margin: { l: 62, r: 12, t: top, b: bottom }, showlegend: false, barmode: "group", bargap: 0.25, bargroupgap: 0.05, annotations: [],
       xaxis: {
-        tickvals: x, ticktext: layers.names.map((name) => short(name, 28)), tickangle: upright ? -90 : -45, range: [-0.6, count - 0.4],
+        tickvals: labelled, ticktext: labelled.map((row) => short(layers.names[row], 28)), tickangle: upright ? -90 : -45, range: [-0.6, count - 0.4],
         anchor: rows ? `y${rows + 1}` : "y", showgrid: false, zeroline: false, tickfont: { size: upright ? 10 : 11 }, fixedrange: count < 40,
       },
-      legend: { orientation: "h", x: 0, y: 1 + 26 / inner, xanchor: "left", yanchor: "bottom" },
     });
     let offset = 0;
     heights.forEach((height, row) => {
@@ -236,7 +236,8 @@ const hwflowFigures = (() => {
       made.annotations.push({ text: title, x: 0, xref: "paper", xanchor: "left", y: high, yref: "paper", yanchor: "bottom", showarrow: false, font: { size: 13, weight: 600 } });
       offset += height + gap;
     });
-    return { data: traces, layout: made };
+    const legend = Object.fromEntries(traces.map((trace) => [trace.name, trace.marker.color]));
+    return { data: traces, layout: made, legend: Object.entries(legend) };
   };
 
   const roofLines = (roof, side, from, to, color, dash, name) => {

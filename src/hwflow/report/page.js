@@ -5,7 +5,7 @@
   const CONFIG = { responsive: true, displayModeBar: false };
   const POINTS = { all: null, 10: 0.1, 2: 0.02 };
   const WIDE = 0.15;
-  const PRINT_WIDTH = 690;
+  const PRINT_WIDTH = 690, PRINT_HEIGHT = 320;
   const byId = (id) => document.getElementById(id);
   const all = (selector) => [...document.querySelectorAll(selector)];
   const state = { selected: report.selected, cost: report.metrics[0], other: report.metrics[1] || report.metrics[0], focus: "all", width: null };
@@ -13,7 +13,10 @@
   const draw = (id, figure) => {
     const box = byId(id);
     if (!box) return;
-    if (state.width) figure.layout.width = Math.min(figure.layout.width || state.width, state.width);
+    if (state.width) {
+      figure.layout.width = Math.min(figure.layout.width || state.width, state.width);
+      if (id !== "chart-layers") figure.layout.height = Math.min(figure.layout.height, PRINT_HEIGHT);
+    }
     Plotly.react(box, figure.data, figure.layout, CONFIG);
   };
 
@@ -31,11 +34,21 @@
     byId("focus-note").textContent = hidden ? `${hidden} ${hidden === 1 ? "network" : "networks"} of the front ${hidden === 1 ? "lies" : "lie"} below the range shown on the left: choose “everything” to see ${hidden === 1 ? "it" : "them"}.` : "";
   };
 
+  const swatch = (name, color) => {
+    const item = document.createElement("li"), square = document.createElement("span");
+    square.className = "swatch";
+    square.style.background = color;
+    item.append(square, name);
+    return item;
+  };
+
   const drawLayers = () => {
     const box = byId("chart-layers");
     const room = state.width || Math.max(320, box.parentElement.clientWidth);
     const wide = state.width ? room : Math.max(room, 80 + 15 * report.layers.names.length);
-    draw("chart-layers", hwflowFigures.byLayer(report, state.selected, wide));
+    const figure = hwflowFigures.byLayer(report, state.selected, wide);
+    draw("chart-layers", figure);
+    byId("layers-legend").replaceChildren(...figure.legend.map(([name, color]) => swatch(name, color)));
     const missing = state.selected !== null && !report.layers.after[String(state.selected)];
     byId("layers-note").textContent = missing ? `No costs by layer were kept for #${state.selected}; the charts show the original.` : "";
   };

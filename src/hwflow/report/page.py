@@ -15,7 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from hwflow.errors import HwflowError
@@ -133,7 +133,7 @@ def _asset(name: str) -> str:
     return files("hwflow.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def _template() -> Any:
+def _template() -> Template:
     environment = Environment(
         loader=PackageLoader("hwflow.report", ""),
         autoescape=True,

@@ -7,7 +7,6 @@ from math import isfinite, sqrt
 from typing import Any
 
 from hwflow.cost import Cost, LayerCost
-from hwflow.front import Trial
 from hwflow.report import words
 from hwflow.report.data import ReportData
 from hwflow.report.progress import progress
@@ -126,7 +125,8 @@ def _side(
 ) -> dict[str, list[Any]]:
     """Return bits, costs and bounds of the named layers; None where a layer is missing."""
     costs = {layer.name: layer for layer in cost.layers}
-    layers = [workload[name] if name in workload else None for name in names]
+    known = {layer.name: layer for layer in workload}
+    layers = [known.get(name) for name in names]
     found = [costs.get(name) for name in names]
     columns: dict[str, list[Any]] = {
         "weight_bits": [_weight_bits(layer) for layer in layers],

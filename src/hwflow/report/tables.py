@@ -6,10 +6,12 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from hwflow.errors import HwflowError
 from hwflow.front import Trial
+from hwflow.problem import QUALITY
 from hwflow.report import words
 from hwflow.report.data import ReportData
 from hwflow.report.headline import highlight
@@ -78,7 +80,7 @@ def front_columns(data: ReportData) -> list[str]:
 
 def front_rows(data: ReportData) -> Iterator[tuple[Trial, list[Cell]]]:
     """Yield each trial of the front with its cells, best quality first; the number has no cell."""
-    for trial in sorted(data.front, key=lambda t: -(t.quality or 0.0)):
+    for trial in sorted(data.front, key=_worst_last):
         quality = Cell(
             words.quality(data, trial.quality),
             trial.quality,
@@ -93,6 +95,11 @@ def front_rows(data: ReportData) -> Iterator[tuple[Trial, list[Cell]]]:
             for name in _front_metrics(data)
         ]
         yield trial, [quality, *costs, *map(_bits, _mean_bits(trial))]
+
+
+def _worst_last(trial: Trial) -> tuple[bool, float]:
+    quality = trial.value(QUALITY)
+    return not isfinite(quality), -quality if isfinite(quality) else 0.0
 
 
 def _front_metrics(data: ReportData) -> list[str]:
@@ -138,7 +145,7 @@ def reasons(data: ReportData) -> list[tuple[str, int]]:
 
 
 def _kind(reason: str) -> str:
-    """Drop the trial's own figure: "latency is 5 ms, allowed 4 ms" counts as "latency above 4 ms"."""
+    """Drop the trial's own figure: "latency is 5 ms, allowed 4 ms" is "latency above 4 ms"."""
     metric, is_, rest = reason.partition(" is ")
     _, allowed, limit = rest.partition(", allowed ")
     return f"{metric} above {limit}" if is_ and allowed else reason

@@ -36,6 +36,9 @@ from hwflow.space import Plan, Space
 UNKNOWN = 0.0
 """Stands for the quality of an infeasible plan; ranking by excess never looks at it."""
 
+MATINGS = 20
+"""Attempts to breed a population of new plans, before it is filled up with random ones."""
+
 
 @dataclass(frozen=True)
 class NSGA2:
@@ -66,17 +69,20 @@ class NSGA2:
         plans = shuffled_plans(problem.space, random.Random(self.seed))
         fresh = (plan for plan in plans if plan not in asked.plans)
         genetic = self._algorithm(problem, asked, self._first(problem.space, fresh))
-        while True:
-            genes = genetic.ask()
-            if genes is None or len(genes) == 0:  # mating finds nothing new: go on at random
-                genetic.termination.force_termination = False
-                genes = Population.new("X", _genes(list(islice(fresh, self.population))))
-            if len(genes) == 0:
-                return
+        while len(genes := self._offspring(genetic, fresh)):
             wanted = [tuple(map(int, row)) for row in genes.get("X")]
             asked.plans.update(wanted)
             _score(problem, genes, evaluate(wanted))
             genetic.tell(infills=genes)
+
+    def _offspring(self, genetic: Any, fresh: Iterator[Plan]) -> Any:
+        """Return the next population; where mating finds too little that is new, with random."""
+        bred = genetic.ask()
+        genetic.termination.force_termination = False  # set when nothing was bred
+        genes = Population.new("X", _genes(())) if bred is None else bred
+        known = {_key(one) for one in genes}
+        more = islice((p for p in fresh if p not in known), self.population - len(genes))
+        return Population.merge(genes, Population.new("X", _genes(list(more))))
 
     def settings(self) -> dict[str, Any]:
         """Return everything that decides what it asks for."""
@@ -113,12 +119,13 @@ class NSGA2:
             eliminate_duplicates=asked,
             output=None,
         )
+        genetic.mating.n_max_iterations = MATINGS
         genetic.setup(bounded, termination=NoTermination(), seed=self.seed)
         return genetic
 
 
 def _genes(plans: Sequence[Plan]) -> np.ndarray:
-    return np.array(plans, dtype=int).reshape(len(plans), -1)
+    return np.array(plans, dtype=int).reshape(len(plans), len(plans[0]) if plans else 0)
 
 
 def _score(problem: Problem, genes: Any, trials: Sequence[Trial]) -> None:
@@ -130,7 +137,7 @@ def _score(problem: Problem, genes: Any, trials: Sequence[Trial]) -> None:
         0.0 if t.quality is not None else max(problem.below.excess(t.total), 1e-12) for t in trials
     ]
     known = StaticProblem(
-        PymooProblem(n_obj=len(problem.objectives), n_ieq_constr=1),
+        PymooProblem(n_var=len(problem.space), n_obj=len(problem.objectives), n_ieq_constr=1),
         F=np.array(objectives),
         G=np.array(excess)[:, None],
     )

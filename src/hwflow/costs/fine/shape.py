@@ -1,0 +1,131 @@
+"""The loops of a layer: what the fine level needs to know of it, and nothing else.
+
+A layer becomes eight loops: N K C P Q R S and G, where K and C count one group. Layers that differ
+only in name share one :class:`Shape`, so a search is made once for all of them.
+
+================= =====================================================================
+linear, matmul    tokens on P, groups on G, a 1 x 1 kernel
+transposed conv   its phases where the kernel is a multiple of the stride: K stride² outputs
+                  from kernel/stride taps; otherwise one product per input pixel and tap
+================= =====================================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from hwflow.workload import Layer, touched_rows
+
+DIMS = "NKCPQRSG"
+"""Names of the loops, in the order of every vector of this package."""
+
+N, K, C, P, Q, R, S, G = range(8)
+WEIGHTS, INPUTS, OUTPUTS = range(3)
+TENSORS = ("weights", "inputs", "outputs")
+
+RELEVANT = (frozenset("KCRSG"), frozenset("NCPQRSG"), frozenset("NKPQG"))
+"""Loops that index each tensor."""
+
+GROUPS = ("NPQ", "K", "CRS")
+"""Loops that do not index weights, inputs, outputs: what the stationary tensor is reused over."""
+
+Ints = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Loop bounds of a layer and the geometry of its input window."""
+
+    dims: Ints
+    """N K C P Q R S G; K and C of one group."""
+    stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    """Zero rows and columns inside the whole input window; they do not come from DRAM."""
+    touched: tuple[int, int] = (1, 1)
+    """Input rows and columns that are really read."""
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates."""
+        return prod(self.dims)
+
+    @property
+    def weights(self) -> int:
+        """Elements of the weights."""
+        n = self.dims
+        return n[G] * n[K] * n[C] * n[R] * n[S]
+
+    @property
+    def outputs(self) -> int:
+        """Elements of the outputs."""
+        n = self.dims
+        return n[G] * n[N] * n[K] * n[P] * n[Q]
+
+    @property
+    def depth(self) -> int:
+        """Products summed into one output."""
+        return self.dims[C] * self.dims[R] * self.dims[S]
+
+    def span(self, axis: int, outputs: int, taps: int) -> int:
+        """Return the contiguous input rows (axis 0) or columns of so many outputs and taps."""
+        return (outputs - 1) * self.stride[axis] + (taps - 1) * self.dilation[axis] + 1
+
+    def spans(self, axis: int, out_tiles: int, tap_tiles: int) -> int:
+        """Return the sum of the spans of all tiles: p st + r dil + 1 - st - dil over both splits.
+
+        It depends on the numbers of tiles alone, however the remainders are spread.
+        """
+        outputs, taps = self.dims[P + axis], self.dims[R + axis]
+        stride, dilation = self.stride[axis], self.dilation[axis]
+        both = out_tiles * tap_tiles * (1 - stride - dilation)
+        return tap_tiles * outputs * stride + out_tiles * taps * dilation + both
+
+    def rows_moved(self, axis: int, tiles: int) -> int:
+        """Return the rows (columns) that `tiles` tiles of whole kernels bring from DRAM."""
+        return max(self.touched[axis], self.spans(axis, tiles, 1) - self.padding[axis])
+
+
+def shape_of(layer: Layer) -> Shape:
+    """Return the loops of a layer that multiplies and accumulates."""
+    groups = layer.groups
+    outputs, inputs = layer.out_channels // groups, layer.in_channels // groups
+    if layer.transposed:
+        return _transposed(layer, outputs, inputs)
+    if layer.op != "conv":
+        tokens = layer.out_size
+        return Shape((layer.batch, outputs, inputs, *tokens, 1, 1, groups), touched=tokens)
+    axes = [_window(layer, axis) for axis in (0, 1)]
+    return Shape(
+        (layer.batch, outputs, inputs, *layer.out_size, *layer.kernel, groups),
+        layer.stride,
+        layer.dilation,
+        padding=(axes[0][0], axes[1][0]),
+        touched=(axes[0][1], axes[1][1]),
+    )
+
+
+def _window(layer: Layer, axis: int) -> tuple[int, int]:
+    """Return the zero rows inside the input window along an axis, and the rows really read."""
+    size, out, before = layer.in_shapes[0][axis - 2], layer.out_size[axis], layer.padding[axis]
+    kernel, stride, dilation = layer.kernel[axis], layer.stride[axis], layer.dilation[axis]
+    span = (out - 1) * stride + (kernel - 1) * dilation + 1
+    zeros = min(before, span) + max(0, span - before - size)
+    return zeros, touched_rows(size, out, kernel, stride, dilation, before)
+
+
+def _transposed(layer: Layer, outputs: int, inputs: int) -> Shape:
+    """Return the loops over input pixels; the halo of the phases' input stays at its border."""
+    height, width = layer.in_shapes[0][-2:]
+    kernel, stride = layer.kernel, layer.stride
+    if any(k % s or d != 1 for k, s, d in zip(kernel, stride, layer.dilation, strict=True)):
+        wide, taps = outputs * prod(kernel), (1, 1)
+    else:
+        wide = outputs * prod(stride)
+        taps = (kernel[0] // stride[0], kernel[1] // stride[1])
+    return Shape(
+        (layer.batch, wide, inputs, height, width, *taps, layer.groups),
+        padding=(taps[0] - 1, taps[1] - 1),
+        touched=(height, width),
+    )
