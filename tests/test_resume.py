@@ -51,7 +51,7 @@ def committed(run: Path) -> set[str]:
 
 @pytest.mark.parametrize(
     ("solver", "workers", "kills", "evaluations", "sleep"),
-    [("nsga2", 1, 10, 100, 0.004), ("random", 2, 3, 60, 0.02)],
+    [("nsga2", 1, 10, 100, 0.004), ("random", 2, 2, 60, 0.02)],
 )
 def test_a_killed_search_ends_with_the_front_of_an_undisturbed_one(
     tmp_path: Path, solver: str, workers: int, kills: int, evaluations: int, sleep: float

@@ -51,6 +51,8 @@ CREATE TABLE trials (plan TEXT PRIMARY KEY, number INTEGER UNIQUE, total TEXT, q
 """
 
 Row = tuple[Any, ...]
+_HEAD = 100
+"""Bytes of an SQLite file before its first page."""
 
 
 def sealed(row: Sequence[Any]) -> Row:
@@ -149,7 +151,7 @@ def check_file(path: Path) -> sqlite3.Connection:
             _check_kind(db, path)
             problem = db.execute("PRAGMA quick_check(1)").fetchone()[0]
         if problem != "ok":
-            raise damaged(path, problem)
+            raise damaged(path, problem.splitlines()[-1])
     except BaseException:
         db.close()
         raise
@@ -161,9 +163,11 @@ def _check_head(path: Path) -> None:
     if not path.is_file():
         raise StudyError(f"{path.parent} is no run folder: it has no {STUDY_FILE}.")
     with guarded(path), path.open("rb") as file:
-        head = file.read(16)
-    if head != b"SQLite format 3\0":
-        raise damaged(path, "it is no SQLite file" if head else "it is empty")
+        head = file.read(_HEAD)
+    if len(head) < _HEAD:
+        raise damaged(path, f"it has only {len(head)} bytes")
+    if not head.startswith(b"SQLite format 3\0"):
+        raise damaged(path, "it is no SQLite file")
 
 
 def _check_kind(db: sqlite3.Connection, path: Path) -> None:

@@ -168,5 +168,9 @@ def test_roofline_holds_both_networks(figures: Any) -> None:
     macs = len(sample().workload_before.mac_layers)
     number = highlight(sample()).number  # type: ignore[union-attr]
     assert len(trace(figures["roofline"], "original")["x"]) == macs
-    assert len(trace(figures["roofline"], f"#{number}")["x"]) == macs
+    after = [
+        t for t in figures["roofline"]["data"] if t["name"].startswith(f"#{number}, limited by")
+    ]
+    assert sum(len(t["x"]) for t in after) == macs
+    assert len({t["marker"]["color"] for t in after}) == len(after)
     assert figures["roofline"]["layout"]["xaxis"]["type"] == "log"

@@ -112,7 +112,8 @@ def _arrays(path: Path) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
     if not path.is_file():
         raise DataError(f"There is no data file {str(path)!r}.")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # opened here, as numpy leaves a broken file open
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             missing = [key for key in ("x", "y") if key not in file]
             if not missing:
                 return file["x"], file["y"]

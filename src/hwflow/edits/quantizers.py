@@ -16,6 +16,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, fx, nn
 
+from hwflow.constants import constant
 from hwflow.edits.calibrate import (
     Observed,
     Scale,
@@ -143,7 +144,7 @@ class Prepared:
     def weight_scale(self, layer: str, bits: int) -> Scale:
         """Return the scales of a layer's weight, one per output channel."""
         if (layer, bits) not in self._weight_scales:
-            value = _constant(self.graph, self.weights[layer].value)
+            value = constant(self.graph, self.weights[layer].value)
             if not torch.isfinite(value).all():
                 raise ModelError(
                     f"The weight of layer {layer!r} holds values that are not finite numbers. "
@@ -279,21 +280,3 @@ def _channel_axis(layer: Layer, weight: Tensor) -> int:
     axis = layer.attr("weight_axis", 0)
     channels = (layer.out_channels, layer.out_channels // layer.groups)
     return axis if isinstance(axis, int) and weight.shape[axis] in channels else -1
-
-
-def _constant(module: nn.Module, value: object) -> Tensor:
-    """Return the value of a node that depends on no input."""
-    with torch.no_grad():
-        return _evaluate(module, value)
-
-
-def _evaluate(module: nn.Module, value: object) -> Tensor:
-    if not isinstance(value, fx.Node):
-        return value  # type: ignore[return-value]  # a plain argument of an operator
-    if value.op == "get_attr":
-        owner, _, name = str(value.target).rpartition(".")
-        found: Tensor = getattr(module.get_submodule(owner), name)
-        return found
-    args = fx.node.map_arg(value.args, lambda node: _evaluate(module, node))
-    kwargs = fx.node.map_arg(value.kwargs, lambda node: _evaluate(module, node))
-    return value.target(*args, **kwargs)  # type: ignore[operator, no-any-return]

@@ -19,9 +19,6 @@ from hwflow.workload import FLOAT_BITS, Layer, Shape
 FAKE_QUANTIZE = "hwflow.fake_quantize.default"
 """The operator that stands for a quantiser, recognised by name: it may not be registered."""
 
-SUFFIX = "hwflow_suffix"
-"""Key of a node's meta: what its layer is called after its module's path."""
-
 
 def is_quantizer(node: object) -> bool:
     """Whether the node is a fake-quantise operator."""
@@ -203,9 +200,7 @@ class Call:
     def label(self, suffix: str) -> Label:
         """Return what this call may be named after."""
         path, kind = innermost(self.node)
-        return Label(
-            "", path, is_leaf(kind), self.node.meta.get(SUFFIX, SUFFIXES.get(suffix, suffix))
-        )
+        return Label("", path, is_leaf(kind), SUFFIXES.get(suffix, suffix))
 
     @property
     def leaf(self) -> bool:

@@ -11,11 +11,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from hwflow.extract.nodes import IDENTITY, Graph, Node
+from hwflow.extract.nodes import IDENTITY, Graph, Label, Node
 from hwflow.workload import FLOAT_BITS, PRESERVING_OPS, VIEW_OPS, Input, Layer, Workload
 
 _TAKES_NORM = frozenset({"conv", "conv_transpose", "linear"})
 _REFUSES_ACT = VIEW_OPS | {"unknown"}
+_MASKING = VIEW_OPS | {"add", "mul", "act"}
 _GATED = {"sigmoid": "silu", "hardsigmoid": "hardswish"}
 
 
@@ -64,6 +65,7 @@ class _Folder:
         self.drafts: list[_Draft] = []
         self.maker: dict[str, _Draft] = {}
         self.input_bits: dict[str, int] = {}
+        self.scores: set[int] = set()
 
     def _count_readers(self) -> Counter[str]:
         """Count the readers of each value; the quantiser of a value stands for its readers."""
@@ -149,8 +151,9 @@ class _Folder:
         layer = draft.layer
         if layer.bias or layer.norm or layer.act or not _per_channel(node.layer, layer):
             return False
-        if not draft.node.label.weight:
-            draft.node = replace(draft.node, label=node.label)
+        label = draft.node.label
+        if not label.weight and not label.leaf:
+            draft.node = replace(draft.node, label=replace(label, weight=node.label.weight))
         return self._absorb(draft, node, replace(layer, bias=True))
 
     def _fold_gate(self, node: Node) -> bool:
@@ -201,7 +204,9 @@ class _Folder:
 
     def _finish(self) -> Folded:
         kept = [draft for draft in self.drafts if not draft.gone]
-        names = dict(zip(map(id, kept), _names(kept, self.graph.inputs.values()), strict=True))
+        self.scores = self._scores()
+        labels = [self._label(draft) for draft in kept]
+        names = dict(zip(map(id, kept), _names(labels, self.graph.inputs.values()), strict=True))
         inputs = {
             value: replace(
                 i, bits=self.graph.tensor_bits.get(i.name, self.input_bits.get(value, i.bits))
@@ -222,6 +227,31 @@ class _Folder:
         values |= {names[id(d)]: d.final for d in kept}
         weights = {names[id(d)]: d.node.weight for d in kept if d.node.weight and d.layer.is_mac}
         return Folded(workload, values, weights)
+
+    def _label(self, draft: _Draft) -> Label:
+        """Return a draft's label; the two products of attention are called "qk" and "av"."""
+        label = draft.node.label
+        if draft.layer.op != "matmul":
+            return label
+        before = self._behind(draft.layer.inputs[0], VIEW_OPS)
+        return (
+            replace(label, suffix="av")
+            if before and before.layer.op == "softmax"
+            else (replace(label, suffix="qk") if id(draft) in self.scores else label)
+        )
+
+    def _behind(self, value: str, through: frozenset[str]) -> _Draft | None:
+        """Return the first layer before `value` whose operator is not one of `through`."""
+        draft = self.maker.get(self.source(value))
+        while draft is not None and draft.layer.op in through and draft.layer.inputs:
+            draft = self.maker.get(self.source(draft.layer.inputs[0]))
+        return draft
+
+    def _scores(self) -> set[int]:
+        """Return the products that a softmax reads, perhaps with a mask added."""
+        read = [d.layer.inputs[0] for d in self.drafts if d.layer.op == "softmax"]
+        made = (self._behind(value, _MASKING) for value in read)
+        return {id(draft) for draft in made if draft is not None}
 
     def _layers(
         self,
@@ -303,9 +333,8 @@ def _zero_rows(layer: Layer) -> tuple[int, ...]:
     return (*before[2:], *after[2:])
 
 
-def _names(drafts: Iterable[_Draft], inputs: Iterable[Input]) -> Iterator[str]:
+def _names(labels: list[Label], inputs: Iterable[Input]) -> Iterator[str]:
     """Name the layers: by weight, by leaf module, by module and operator; repeats get "#2"."""
-    labels = [draft.node.label for draft in drafts]
     weights = {label.weight for label in labels if label.weight}
     taken = {i.name for i in inputs}
     repeats: Counter[str] = Counter()

@@ -14,7 +14,7 @@ import torch
 from torch import fx
 from torch.utils import _pytree as pytree
 
-from hwflow.extract.call import SUFFIX, active_nodes, operator_name
+from hwflow.extract.call import active_nodes, operator_name
 
 _MAY_ALIAS = frozenset({"reshape", "contiguous", "flatten", "dropout", "to", "reshape_as"})
 aten = torch.ops.aten
@@ -97,12 +97,12 @@ def _open_attention(node: fx.Node) -> None:
                 emit(aten.repeat_interleave.self_int, x, repeats, -3) for x in (key, value)
             )
         turned = emit(aten.transpose.int, key, -2, -1)
-        scores = emit(aten.matmul.default, query, turned, suffix="qk")
+        scores = emit(aten.matmul.default, query, turned)
         scores = _masked(emit, emit(aten.mul.Tensor, scores, scale), bound)
-        weights = emit(aten.softmax.int, scores, -1, suffix="softmax")
+        weights = emit(aten.softmax.int, scores, -1)
         if bound["dropout_p"]:
             weights = emit(aten.dropout.default, weights, bound["dropout_p"], True)
-        mixed = emit(aten.matmul.default, weights, value, suffix="av")
+        mixed = emit(aten.matmul.default, weights, value)
     node.replace_all_uses_with(mixed)
     node.graph.erase_node(node)
 
@@ -133,11 +133,9 @@ def _emitter(near: fx.Node) -> Callable[..., fx.Node]:
     """Return a function that adds a call before `near`, of the same module, with its shape."""
     mode = near.meta["val"].fake_mode
 
-    def emit(target: Any, *args: Any, suffix: str = "", **kwargs: Any) -> fx.Node:
+    def emit(target: Any, *args: Any, **kwargs: Any) -> fx.Node:
         node = near.graph.call_function(target, args, kwargs)
         node.meta = {key: value for key, value in near.meta.items() if key != "val"}
-        if suffix:
-            node.meta[SUFFIX] = suffix
         values = pytree.tree_map_only(fx.Node, lambda n: n.meta["val"], (args, kwargs))
         with mode, torch.no_grad():
             node.meta["val"] = target(*values[0], **values[1])

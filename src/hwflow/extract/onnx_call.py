@@ -74,11 +74,13 @@ class OnnxCall:
     ) -> Node:  # fmt: skip
         """Return the node of this call: a layer `op` over `inputs` (default: all active ones).
 
-        `weight` is the input that is its weight, `named_by` one whose parameter names it. A call
-        of several layers names all but the last one by their `part`.
+        `weight` is the input that is its weight; `named_by` one whose parameter names it where the
+        module is not known (exporters merge equal biases and norms, not weights). A call of
+        several layers names all but the last one by their `part`.
         """
         read = self.actives if inputs is None else inputs
-        name = "" if named_by is None else self._parameter(named_by)
+        certain = self.place.leaf or named_by is None
+        name = "" if certain else self._neighbour(named_by or 0)
         if weight is not None:
             name = self._parameter(weight) or name
             fields["weight_bits"] = self.weight_bits(weight)
@@ -105,6 +107,11 @@ class OnnxCall:
 
     def _parameter(self, index: int) -> str:
         return parameter_path(self.values.behind(self.input(index)))
+
+    def _neighbour(self, index: int) -> str:
+        """Return the path of a parameter of the module the node is in, or of one inside it."""
+        path = self._parameter(index)
+        return path if path.startswith(self.place.module) else ""
 
     def weight_bits(self, index: int) -> int:
         """Return the bits of a constant input behind a quantiser, FLOAT_BITS without one."""

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import inliner
 
 from hwflow.errors import ModelError
 from hwflow.extract import onnx_pointwise, onnx_products, onnx_views
 from hwflow.extract.fold import fold
 from hwflow.extract.nodes import Graph, Node
+from hwflow.extract.onnx_bytes import load_without_weights
 from hwflow.extract.onnx_call import OnnxCall, OnnxRule
 from hwflow.extract.onnx_names import places
 from hwflow.extract.onnx_values import Values
@@ -46,7 +47,7 @@ def read_onnx(path: str | Path) -> Workload:
 
 def _load(path: Path) -> onnx.ModelProto:
     try:
-        model = onnx.load(path, load_external_data=False)
+        model = load_without_weights(path)
     except FileNotFoundError:
         raise ModelError(f"There is no file {str(path)!r}.") from None
     except (OSError, DecodeError, ValueError) as error:
@@ -86,8 +87,7 @@ def _read(call: OnnxCall) -> list[Node]:
     standard = call.node.domain in {"", "ai.onnx"}
     rule = RULES.get(call.node.op_type) if standard else None
     made = rule(call) if rule else call.unknown()
-    nodes = made if isinstance(made, list) else [made]
-    return nodes
+    return made if isinstance(made, list) else [made]
 
 
 def _sizes(values: Values, nodes: tuple[Node, ...], model: onnx.ModelProto) -> dict[str, int]:

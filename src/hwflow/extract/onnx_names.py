@@ -17,7 +17,7 @@ from hwflow.extract.nodes import Label, is_leaf
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _CLASSES = "pkg.torch.onnx.class_hierarchy"
-_PARAMETER = re.compile(r"^(?P<path>[A-Za-z_][\w.]*?)[._](?:weight|bias)(?:_\w+)?$")
+_PARAMETER = re.compile(r"^(?P<path>[A-Za-z_][\w.-]*?)[._](?:weight|bias)(?:_\w+)?$")
 
 
 @dataclass(frozen=True, slots=True)

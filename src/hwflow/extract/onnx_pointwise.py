@@ -42,7 +42,9 @@ def _clip(call: OnnxCall) -> str:
         call.attrs.get(key) if array is None else float(array.reshape(-1)[0])
         for key, array in (("min", call.array(1)), ("max", call.array(2)))
     )
-    return {(0.0, 6.0): "relu6", (0.0, None): "relu"}.get((low, high), "clamp")
+    if low != 0:
+        return "clamp"
+    return "relu" if high is None else "relu6" if high == 6 else "clamp"
 
 
 def _prelu(call: OnnxCall) -> Node:
@@ -68,10 +70,9 @@ def _arithmetic(op: str, folded: str) -> OnnxRule:
 def _constant_added(call: OnnxCall, constant: str) -> Node:
     index = list(call.node.input).index(constant)
     attrs = (("constant", call.values.shape(constant)),)
-    node = call.make(
+    return call.make(
         BIAS, call.actives, named_by=index, params=call.parameters(index), attrs=attrs
     )  # fmt: skip
-    return node
 
 
 def _chosen(call: OnnxCall) -> Node:
@@ -81,12 +82,9 @@ def _chosen(call: OnnxCall) -> Node:
 
 
 def _batch_norm(call: OnnxCall) -> Node:
-    if call.attrs.get("training_mode"):
-        return _norm("batch")(call)
+    op = "norm" if call.attrs.get("training_mode") else BATCH_NORM
     params = call.parameters(1, 2)
-    return call.make(
-        BATCH_NORM, [call.input(0)], named_by=1, params=params, attrs=(("kind", "batch"),)
-    )
+    return call.make(op, [call.input(0)], named_by=1, params=params, attrs=(("kind", "batch"),))
 
 
 def _norm(kind: str) -> OnnxRule:
@@ -144,11 +142,10 @@ def _reduce(call: OnnxCall) -> Node:
 
 
 def _resize(call: OnnxCall) -> Node:
+    if call.shape(0) == call.out:
+        return call.identity()
     mode = str(call.attrs.get("mode", "nearest"))
-    same = call.shape(0) == call.out
-    return (
-        call.identity() if same else call.make("resize", [call.input(0)], attrs=(("mode", mode),))
-    )
+    return call.make("resize", [call.input(0)], attrs=(("mode", mode),))
 
 
 def _quantize(call: OnnxCall) -> Node:

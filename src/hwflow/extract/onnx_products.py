@@ -112,7 +112,7 @@ def _attention(call: OnnxCall) -> Node | list[Node]:
 
 
 def _heads(call: OnnxCall, index: int) -> Shape:
-    """Return (batch, heads, length, size) of an attention input, which may have its heads inside."""
+    """Return (batch, heads, length, size) of an input of attention, wherever its heads are."""
     shape = call.shape(index)
     if len(shape) == 4:
         return shape

@@ -1,4 +1,4 @@
-"""Shapes and small constants of every value of an ONNX graph, in one pass in the order of the nodes.
+"""Shapes and small constants of all values of an ONNX graph, in one pass over its nodes.
 
 Exporters leave arithmetic on shapes in the graph. It depends on no pixel, so it is computed here,
 operator by operator with onnx's own shape inference and reference operators; torch is not needed.

@@ -58,10 +58,11 @@ def _split(call: OnnxCall) -> list[Node]:
     dim = int(call.attrs.get("axis", 0)) % len(shape)
     sizes = [call.values.shape(name)[dim] for name in call.node.output]
     starts = accumulate(sizes, initial=0)
+    x, shape_of = call.input(0), call.values.shape
     return [
-        _cut(call, call.input(0), dim, (start, start + size, 1), call.values.shape(name), value=name)
+        _cut(call, x, dim, (start, start + size, 1), shape_of(name), value=name)
         for name, size, start in zip(call.node.output, sizes, starts, strict=False)
-    ]  # fmt: skip
+    ]
 
 
 def _gather(call: OnnxCall) -> Node:

@@ -249,15 +249,15 @@ const hwflowFigures = (() => {
     return { type: "scatter", mode: "lines", name, x, y, line: { color, dash, width: 2 }, hoverinfo: "skip" };
   };
 
-  const spots = (report, side, costsOf, name, marker) => {
-    const rows = rowsWhere(side.spots, (spot) => spot !== null);
+  const spots = (report, side, costsOf, name, marker, bound) => {
+    const rows = rowsWhere(side.spots, (spot, row) => spot !== null && (!bound || costsOf.bound_by[row] === bound));
     const texts = rows.map((row) => {
-      const [x, y] = side.spots[row], bound = costsOf.bound_by[row];
-      return `<b>${plain(report.layers.names[row])}</b>, ${name}<br>${si(x, "ops")} per bit, ${si(y, "ops/s")}${bound ? `<br>${boundName(bound)}` : ""}`;
+      const [x, y] = side.spots[row], why = costsOf.bound_by[row];
+      return `<b>${plain(report.layers.names[row])}</b>, ${name}<br>${si(x, "ops")} per bit, ${si(y, "ops/s")}${why ? `<br>${boundName(why)}` : ""}`;
     });
     return {
-      type: "scatter", mode: "markers", name, x: rows.map((row) => side.spots[row][0]), y: rows.map((row) => side.spots[row][1]),
-      text: texts, hovertemplate: "%{text}<extra></extra>", marker: marker(rows),
+      type: "scatter", mode: "markers", name: bound ? `${name}, ${boundName(bound)}` : name,
+      x: rows.map((row) => side.spots[row][0]), y: rows.map((row) => side.spots[row][1]), text: texts, hovertemplate: "%{text}<extra></extra>", marker,
     };
   };
 
@@ -269,12 +269,15 @@ const hwflowFigures = (() => {
     const from = Math.min(...known) / 2.5, to = Math.max(...known) * 4;
     const traces = [roofLines(roof, roof.before, from, to, COLORS.before, after ? "dash" : "solid", "roofs of the original")];
     if (after) traces.push(roofLines(roof, after, from, to, COLORS.ink, "solid", `roofs of #${selected}`));
-    const oldLook = () => ({ color: "#ffffff", size: 8, line: { color: COLORS.soft, width: 1.5 } });
+    const oldLook = { color: "#ffffff", size: 8, line: { color: COLORS.soft, width: 1.5 } };
     traces.push(spots(report, roof.before, report.layers.before, "original", oldLook));
     if (after) {
       const costsOf = report.layers.after[String(selected)];
-      const look = (rows) => ({ color: rows.map((row) => colors[costsOf.bound_by[row]]), size: 9, line: { color: "#fff", width: 1 } });
-      traces.push(spots(report, after, costsOf, `#${selected}`, look));
+      Object.keys(colors).forEach((bound) => {
+        const look = { color: colors[bound], size: 9, line: { color: "#fff", width: 1 } };
+        const trace = spots(report, after, costsOf, `#${selected}`, look, bound);
+        if (trace.x.length) traces.push(trace);
+      });
     }
     const last = after || roof.before;
     const annotations = last.roofs.map((r) => ({

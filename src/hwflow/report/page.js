@@ -31,7 +31,7 @@
     draw("chart-front", hwflowFigures.front(report, state.cost, state.selected, floor()));
     draw("chart-costs", hwflowFigures.costs(report, state.cost, state.other, state.selected, floor()));
     const hidden = report.trials.quality.filter((value, row) => report.trials.front[row] && floor() !== null && value !== null && value < floor()).length;
-    byId("focus-note").textContent = hidden ? `${hidden} ${hidden === 1 ? "network" : "networks"} of the front ${hidden === 1 ? "lies" : "lie"} below the range shown on the left: choose “everything” to see ${hidden === 1 ? "it" : "them"}.` : "";
+    byId("focus-note").textContent = hidden ? `${hidden} ${hidden === 1 ? "network" : "networks"} of the front ${hidden === 1 ? "lies" : "lie"} below the range of the first chart: choose “everything” to see ${hidden === 1 ? "it" : "them"}.` : "";
   };
 
   const swatch = (name, color) => {

@@ -20,7 +20,9 @@ def row_stationary_cycles(layer: Layer, rows: int, cols: int) -> int:
     Raises MachineError for an array without PEs, WorkloadError for a layer without MACs.
     """
     if rows < 1 or cols < 1:
-        raise MachineError(f"An array of {rows} x {cols} PEs computes nothing: give at least 1 x 1.")
+        raise MachineError(
+            f"An array of {rows} x {cols} PEs computes nothing: give at least 1 x 1."
+        )
     shape = Shape.of(layer)
     fold_h, rep_h = _folds(shape.kernel_rows, rows)
     fold_w, rep_w = _folds(shape.out_rows, cols)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hwflow.errors import MachineError
@@ -11,13 +12,10 @@ from hwflow.machine import Accelerator
 FILTER_STORE_BYTES = 8 * 1024
 """Part of the 108 KiB buffer that neither ifmaps nor psums use: METHODS has about 100 KiB left."""
 
-PAD_ACCESSES = 4
-"""Scratchpad accesses of one MAC: filter and ifmap word read, psum read and written."""
-
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """The only constants that were fitted, all on the five AlexNet layers of JSSC 2017, Table V.
+    """The only constants that were fitted, all on the five measured AlexNet layers (JSSC 2017).
 
     They are the rounded values of METHODS, section 3; ``benchmarks/papers/eyeriss_silicon.py`` fits
     them anew, and once more with each layer left out.
@@ -51,7 +49,8 @@ class Chip:
     word_bytes: float = 2.0
     clock_hz: float = 200e6
     mac_j: float = 2e-12
-    pad_j: float = 1e-12
+    pads_j: float = 4e-12
+    """Scratchpads, for one MAC: filter and ifmap word read, psum read and written, 1 pJ each."""
     buffer_j: float = 15e-12
     dram_j: float = 460e-12
     dram_bytes_per_s: float = 1.37e9
@@ -86,7 +85,7 @@ class Chip:
             word_bytes=word / 8,
             clock_hz=machine.clock_hz,
             mac_j=float(machine.mac_energy_j(word, word)),
-            pad_j=word * sum(pad.read_j_per_bit for pad in pads.pads.values()) / len(pads.pads),
+            pads_j=word * _pads_j_per_bit(pads.pads),
             buffer_j=word * buffer.read_j_per_bit,
             dram_j=word * machine.dram_j_per_bit,
             dram_bytes_per_s=machine.dram_bytes_per_s,
@@ -122,6 +121,12 @@ class Chip:
 
 EYERISS = Chip()
 """The Eyeriss chip of JSSC 2017."""
+
+
+def _pads_j_per_bit(pads: Mapping[str, Store]) -> float:
+    """Return the scratchpad energy of one MAC, by bit of the word."""
+    reads = sum(pad.read_j_per_bit for pad in pads.values())
+    return reads + pads["outputs"].write_j_per_bit
 
 
 def _buffer_bytes(machine: Accelerator, buffer: Store) -> int:

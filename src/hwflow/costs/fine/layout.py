@@ -1,0 +1,98 @@
+"""Where each figure lies in the vectors that the compiled search reads.
+
+Everything a mapping costs is linear in how often each tensor moves: ``m`` times between the source
+of the array and the array, ``n`` times between DRAM and buffer. Partial sums that come back ``m``
+times cost m - 1 reads and m - 1 partial writes and one final write; what does not depend on ``m``
+or ``n`` is gathered in the constants.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwflow.costs.fine.rates import Rates
+from hwflow.costs.fine.shape import OUTPUTS, Shape
+
+# Rows of the table per tensor: joules, port reads, port writes and DRAM bits per element moved
+# to the array (A) and from DRAM (D), and the room an element takes.
+AE, HOP, AR, AW, AD, DE, DR, DW, DB, ROOM, PAD, PAD_CAP, FILL_DRAM, FILL_PORT, PADDED, STAYS = (
+    range(16)
+)
+TABLE_ROWS = 16
+
+# Entries of the vector of scalars.
+(
+    E0, PR0, PW0, DB0, DRAM_RATE, PORT_RATE, WRITE_RATE, STEP, LANES, OVERLAP, BUFFER, SHARED,
+    IDLE, MODE, WEIGHT_E, WEIGHT_L, FULL, WHOLE_S, MAX_LEAVES, MAX_VISITS,
+) = range(20)  # fmt: skip
+SCALARS = 20
+
+Objective = Literal["latency", "energy", "edp"]
+OBJECTIVES: tuple[Objective, ...] = ("latency", "energy", "edp")
+
+Floats = NDArray[np.float64]
+
+
+def table(rates: Rates) -> Floats:
+    """Return the figures per tensor, shape (TABLE_ROWS, 3)."""
+    return np.array([_column(rates, tensor) for tensor in range(3)]).T.copy()
+
+
+def _column(rates: Rates, tensor: int) -> list[float]:
+    held = rates.held[tensor]
+    twice = tensor == OUTPUTS
+    inner, outer = rates.in_buffer[tensor] * held, rates.in_dram[tensor]
+    into = _both(rates, 1, twice) * inner if held else _both(rates, 0, twice) * outer
+    reload_j = inner * (rates.write_j[1] + twice * rates.read_j[1])
+    from_dram = _both(rates, 0, twice) * outer + reload_j
+    first = rates.final_dram if twice else outer
+    ends = (rates.final_buffer if twice else inner) * held
+    return [
+        into, rates.hop_j[tensor], inner, inner * twice, outer * (1 + twice) * (not held),
+        from_dram * held, inner * twice, inner, outer * (1 + twice) * held, inner,
+        rates.in_pe[tensor], rates.pad_bits[tensor], first, ends,
+        float(rates.padded[tensor]), float(rates.stays[tensor]),
+    ]  # fmt: skip
+
+
+def _both(rates: Rates, place: int, twice: bool) -> float:
+    """Return joules per bit of a read, or of a read and a write, at DRAM (0) or the buffer (1)."""
+    return rates.read_j[place] + (rates.write_j[place] if twice else 0.0)
+
+
+def scalars(
+    rates: Rates, shape: Shape, figures: Floats, objective: Objective, *, full: bool, whole_s: bool,
+    max_leaves: int, max_visits: int,
+) -> Floats:  # fmt: skip
+    """Return the figures per layer, and the settings of the search."""
+    held = rates.held[OUTPUTS]
+    outputs = shape.outputs
+    last = figures[:, OUTPUTS]
+    final = rates.final_dram * rates.write_j[0]
+    if held:
+        final += rates.final_buffer * (rates.write_j[1] + rates.read_j[1])
+    end = rates.final_buffer * held
+    vector = np.zeros(SCALARS)
+    vector[E0] = shape.macs * (rates.mac_j + sum(rates.pad_j)) + outputs * (
+        final - last[AE] - last[DE]
+    )
+    vector[PR0] = outputs * (end - last[AR] - last[DR])
+    vector[PW0] = outputs * (end - last[AW] - last[DW])
+    vector[DB0] = outputs * (rates.final_dram - last[AD] - last[DB])
+    vector[DRAM_RATE : WRITE_RATE + 1] = rates.dram_rate, rates.port_rate, rates.write_rate
+    vector[STEP : OVERLAP + 1] = rates.step_cycles, rates.lanes, rates.overlapped
+    vector[BUFFER : IDLE + 1] = rates.buffer_bits, rates.shared, rates.idle_j
+    vector[MODE] = OBJECTIVES.index(objective)
+    vector[FULL], vector[WHOLE_S] = full, whole_s
+    vector[MAX_LEAVES], vector[MAX_VISITS] = max_leaves, max_visits
+    return vector
+
+
+def geometry(shape: Shape) -> Floats:
+    """Return stride, dilation, zero padding and rows touched, rows before columns each."""
+    return np.array(
+        [*shape.stride, *shape.dilation, *shape.padding, *shape.touched], dtype=np.float64
+    )

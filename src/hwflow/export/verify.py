@@ -1,0 +1,4 @@
+"""Running an exported file on ONNX Runtime, against the torch module it came from.
+
+Facts measured :
+"""
