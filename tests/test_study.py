@@ -105,9 +105,7 @@ def test_a_study_can_be_read_while_it_is_written(run: Path) -> None:
         assert len(Study.read(run)) == 5
 
 
-def test_a_study_in_memory_touches_no_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_study_in_memory_touches_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with Study.start(None, SETTINGS) as study:
         study.add(TRIALS[0])
@@ -227,9 +225,9 @@ def test_tuples_and_lists_are_the_same_setting(run: Path) -> None:
 
 
 def test_a_second_writer_is_refused(run: Path) -> None:
-    with Study.start(run, SETTINGS):
-        with pytest.raises(StudyError, match=r"Another search is writing .*\(process \d+ on"):
-            Study.start(run, SETTINGS)
+    said = r"Another search is writing .*\(process \d+ on"
+    with Study.start(run, SETTINGS), pytest.raises(StudyError, match=said):
+        Study.start(run, SETTINGS)
     with Study.start(run, SETTINGS) as study:
         assert len(study) == 4
 
@@ -357,6 +355,8 @@ def test_the_table_cannot_be_written_nowhere(run: Path, tmp_path: Path) -> None:
 
 
 def test_studies_do_not_import_torch() -> None:
-    code = "import sys, hwflow.study, hwflow.loop, hwflow.solvers.nsga2; print('torch' in sys.modules)"
+    code = (
+        "import sys, hwflow.study, hwflow.loop, hwflow.solvers.nsga2; print('torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -51,7 +51,7 @@ _WHERE = {
     "to_onnx": "export",
 }
 
-__all__ = sorted([*_WHERE, "__version__"])  # noqa: PLE0605  (the table above is the list)
+__all__ = sorted([*_WHERE, "__version__"])
 
 if TYPE_CHECKING:
     from hwflow.cost import Cost, Limits
@@ -64,12 +64,12 @@ if TYPE_CHECKING:
     from hwflow.errors import HwflowError
     from hwflow.export import to_onnx
     from hwflow.front import Front, Trial
+    from hwflow.loop import search
     from hwflow.machine import Accelerator, load_machine, machine_names
     from hwflow.models import load
     from hwflow.network import Network, Preprocess
     from hwflow.problem import Problem
     from hwflow.quality.accuracy import Accuracy
-    from hwflow.loop import search
     from hwflow.solvers.exhaustive import Exhaustive
     from hwflow.solvers.nsga2 import NSGA2
     from hwflow.solvers.random import Random

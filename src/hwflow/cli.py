@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
 from hwflow import plugins
@@ -234,7 +233,7 @@ def list_names(
     if as_json:
         print_json({what: found})
     else:
-        click.echo("\n".join(found))
+        typer.echo("\n".join(found))
 
 
 def _names(what: str) -> list[str]:
@@ -254,7 +253,7 @@ def _names(what: str) -> list[str]:
 
 def print_json(data: dict[str, Any]) -> None:
     """Print JSON on standard output; infinities and NaN become null."""
-    click.echo(json.dumps(_finite(data), indent=2, default=str))
+    typer.echo(json.dumps(_finite(data), indent=2, default=str))
 
 
 def _finite(data: Any) -> Any:
@@ -276,8 +275,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if "--json" in words:
             print_json({"error": str(error), "exit_code": error.exit_code})
         else:
-            click.echo(f"hwflow: {error}", err=True)
+            typer.echo(f"hwflow: {error}", err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        click.echo("hwflow: stopped. The same command goes on where it stopped.", err=True)
+        typer.echo("hwflow: stopped. The same command goes on where it stopped.", err=True)
         sys.exit(130)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from hwflow.machine import Accelerator
-
 from hwflow.workload import Workload
 
 

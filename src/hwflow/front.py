@@ -68,7 +68,9 @@ class Front:
     def of(cls, trials: Sequence[Trial], objectives: Sequence[str]) -> Front:
         """Keep the non-dominated feasible trials; equal ones are kept once (the earliest)."""
         good = [trial for trial in trials if trial.quality is not None]
-        points = np.array([_minimise(t, objectives) for t in good]).reshape(len(good), len(objectives))
+        points = np.array([_minimise(t, objectives) for t in good]).reshape(
+            len(good), len(objectives)
+        )
         kept = [good[index] for index in non_dominated(points)]
         key = next((name for name in objectives if name != QUALITY), QUALITY)
         kept.sort(key=lambda trial: (trial.value(key), -trial.value(QUALITY), trial.number))
@@ -158,11 +160,10 @@ class Front:
         return self.trials
 
     def _out_of_reach(self, name: str, sign: str, value: float, pool: Sequence[Trial]) -> str:
-        unit = "" if name == QUALITY else METRICS[name].unit
         reach = (min if sign.startswith("<") else max)(trial.value(name) for trial in pool)
         return (
-            f"No trial of the front has {_short(name)} {sign} {show(value, unit, 4)}: "
-            f"the best reaches {show(reach, unit, 4)}."
+            f"No trial of the front has {_short(name)} {sign} {_shown(name, value)}: "
+            f"the best reaches {_shown(name, reach)}."
         )
 
 
@@ -204,6 +205,10 @@ def _minimise(trial: Trial, objectives: Sequence[str]) -> tuple[float, ...]:
 
 def _short(name: str) -> str:
     return name if name == QUALITY else METRICS[name].short
+
+
+def _shown(name: str, value: float) -> str:
+    return f"{value:.4g}" if name == QUALITY else show(value, METRICS[name].unit, 4)
 
 
 _TEST = re.compile(r"^([a-z_]+)\s*(<=|>=|<|>)\s*(.+)$")

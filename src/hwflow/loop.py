@@ -21,10 +21,10 @@ from hwflow.errors import HwflowError, InfeasibleError
 from hwflow.evaluate import Evaluator, Here, Job, Outcome
 from hwflow.fingerprint import run_settings
 from hwflow.front import Front, Trial
+from hwflow.plans import ENUMERABLE
 from hwflow.problem import Problem
 from hwflow.progress import Progress, Standing
-from hwflow.reach import check_reach
-from hwflow.solvers.plans import ENUMERABLE
+from hwflow.reach import feasible_plan
 from hwflow.space import Plan
 from hwflow.study import UNNUMBERED, Study, trial_seed
 from hwflow.workers import Workers
@@ -68,8 +68,12 @@ def search(
     Raises InfeasibleError when no plan meets the limits (before anything is evaluated or written),
     StudyError when the run folder cannot be used, HwflowError when a quality is not finite.
     """
-    _check_budget(problem, evaluations, seconds, workers, threads)
-    check_reach(problem)
+    _check_budget(
+        {"evaluations": evaluations, "seconds": seconds, "workers": workers, "threads": threads}
+    )
+    if evaluations is None and seconds is None and solver.endless:
+        _check_size(problem, solver)
+    feasible_plan(problem)
     settings = run_settings(problem, quality, solver, seed, threads)
     budget = Budget(evaluations, seconds)
     task = (problem.space, quality, threads)
@@ -80,18 +84,17 @@ def search(
         return study.front(problem.space)
 
 
-def _check_budget(
-    problem: Problem, evaluations: int | None, seconds: float | None, workers: int, threads: int
-) -> None:
-    given = {
-        "evaluations": evaluations, "seconds": seconds, "workers": workers, "threads": threads
-    }  # fmt: skip
+def _check_budget(given: Mapping[str, float | None]) -> None:
     for name, value in given.items():
         if value is not None and not value > 0:
             raise HwflowError(f"{name} must be above zero, not {value}.")
-    if evaluations is None and seconds is None and problem.space.size > ENUMERABLE:
+
+
+def _check_size(problem: Problem, solver: Solver) -> None:
+    if problem.space.size > ENUMERABLE:
         raise HwflowError(
-            "Such a large space needs a budget: give evaluations (such as 300) or seconds."
+            f"The solver {solver.name} needs a budget in a space of more than {ENUMERABLE:,} "
+            "plans: give evaluations (such as 300) or seconds."
         )
 
 

@@ -9,14 +9,16 @@ of up to ``ENUMERABLE`` plans is costed as a whole before it is called out of re
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import floor, log10
+from operator import itemgetter
 
 import numpy as np
 
 from hwflow.cost import METRICS, Floats
 from hwflow.errors import HwflowError, InfeasibleError
+from hwflow.plans import distinct_plans
 from hwflow.problem import Problem
-from hwflow.solvers.plans import distinct_plans
 from hwflow.space import Plan, Space
 from hwflow.units import show
 
@@ -29,14 +31,19 @@ Objective = Callable[[Totals], Floats]
 _WORDS = {"latency_s": ("fastest", "takes"), "energy_j": ("most frugal", "takes")}
 
 
-class _FoundError(Exception):
-    """A plan meets all limits: nothing more to look for."""
+class _Found(BaseException):
+    """Carries a plan that meets all limits out of the search for one."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__()
+        self.plan = plan
 
 
-def check_reach(problem: Problem) -> None:
-    """Raise InfeasibleError when no plan meets the limits, with the nearest that can be had.
+def feasible_plan(problem: Problem) -> Plan:
+    """Return a plan that meets all limits: the default one, or the first that is found.
 
-    HwflowError when a limit or an objective is on a metric that the cost model does not give.
+    Raises InfeasibleError with the nearest that can be had when there is none, and HwflowError when
+    a limit or an objective is on a metric that the cost model does not give.
     """
     known = problem.totals([problem.space.default])
     for name in (*problem.cost_names, *(name for name, _ in problem.below.items())):
@@ -46,23 +53,23 @@ def check_reach(problem: Problem) -> None:
                 f"The cost model {problem.cost.level!r} gives no {METRICS[name].short}. "
                 f"It gives {given}."
             )
-    if problem.below.items():
-        _look_for_feasible(problem)
-
-
-def _look_for_feasible(problem: Problem) -> None:
-    starts = list(dict.fromkeys([problem.space.default, *problem.space.uniform()]))
+    if not problem.below.items():
+        return problem.space.default
     try:
-        nearest = {
-            name: _least(problem, starts, lambda totals, name=name: totals[name])  # type: ignore[misc]
-            for name, _ in problem.below.items()
-        }
-        joint = _least(problem, [*starts, *nearest.values()], lambda t: excess(problem, t))
-        if problem.space.size <= ENUMERABLE:
-            nearest, joint = _exact(problem)
-    except _FoundError:
-        return
+        nearest, joint = _nearest(problem)
+    except _Found as found:
+        return found.plan
     raise InfeasibleError(_sentence(problem, nearest, joint))
+
+
+def _nearest(problem: Problem) -> tuple[dict[str, Plan], Plan]:
+    """Return the plan of least cost for each limited metric, and that of least excess over all."""
+    starts = list(dict.fromkeys([problem.space.default, *problem.space.uniform()]))
+    nearest = {name: _least(problem, starts, itemgetter(name)) for name, _ in problem.below.items()}
+    joint = _least(problem, [*starts, *nearest.values()], partial(excess, problem))
+    if problem.space.size <= ENUMERABLE:
+        return _exact(problem)
+    return nearest, joint
 
 
 def excess(problem: Problem, totals: Totals) -> Floats:
@@ -74,8 +81,9 @@ def excess(problem: Problem, totals: Totals) -> Floats:
 
 def _totals(problem: Problem, plans: Sequence[Plan]) -> Totals:
     totals = problem.totals(plans)
-    if (excess(problem, totals) <= 0).any():
-        raise _FoundError
+    met = np.flatnonzero(excess(problem, totals) <= 0)
+    if len(met):
+        raise _Found(plans[int(met[0])])
     return totals
 
 

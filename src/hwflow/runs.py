@@ -16,7 +16,6 @@ from typing import Any
 
 from hwflow import loop
 from hwflow.costs.mid import ops_roofline
-from hwflow.design import Design
 from hwflow.errors import StudyError
 from hwflow.front import Front, Trial
 from hwflow.job import RUN_FILE, Job, Parts

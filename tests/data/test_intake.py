@@ -1,4 +1,4 @@
-"""From images to inputs: scale, size and crop as torchvision's presets have them, and the checks."""
+"""From images to inputs: scale, size and crop as torchvision's presets have them; checks."""
 
 import numpy as np
 import pytest
@@ -72,6 +72,12 @@ def test_inputs_follow_the_formula(scale: float, mean: float, std: float) -> Non
     found = Intake((3, 2, 4), wanted).inputs(pixels).numpy()
     formula = (pixels.transpose(0, 3, 1, 2) / scale - mean) / std
     np.testing.assert_allclose(found, formula, rtol=1e-4, atol=1e-4)
+
+
+def test_images_that_may_not_be_written_are_read() -> None:
+    pixels = np.full((1, 4, 4, 3), 255, np.uint8)
+    pixels.flags.writeable = False
+    assert bool((Intake((3, 4, 4), PLAIN).inputs(pixels[:, ::-1]) == 1).all())
 
 
 def test_inputs_lie_channels_last_in_memory() -> None:

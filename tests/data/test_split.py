@@ -1,6 +1,7 @@
 """Splits: batches, random choices that can be repeated, what is kept in memory, loaders."""
 
 import pickle
+from itertools import chain
 
 import pytest
 import torch
@@ -42,20 +43,24 @@ def numbers(batches: object) -> list[list[int]]:
     return found
 
 
+def flat(batches: list[list[int]]) -> list[int]:
+    return list(chain.from_iterable(batches))
+
+
 @given(count=st.integers(1, 50), size=st.integers(1, 60))
 def test_batches_hold_every_image_once_in_order(count: int, size: int) -> None:
     found = numbers(Split("val", Counting(count)).batches(size))
-    assert sum(found, []) == list(range(count))
+    assert flat(found) == list(range(count))
     assert all(len(batch) == size for batch in found[:-1])
 
 
 @given(count=st.integers(1, 50), size=st.integers(1, 60), limit=st.integers(1, 60))
 def test_a_limit_is_a_fixed_choice(count: int, size: int, limit: int) -> None:
     split = Split("val", Counting(count))
-    chosen = sum(numbers(split.batches(size, limit)), [])
+    chosen = flat(numbers(split.batches(size, limit)))
     assert len(chosen) == min(limit, count)
     assert chosen == sorted(set(chosen))
-    assert chosen == sum(numbers(split.batches(size + 1, limit)), [])
+    assert chosen == flat(numbers(split.batches(size + 1, limit)))
 
 
 def test_a_limit_does_not_take_the_first_classes_only() -> None:
@@ -71,7 +76,7 @@ def test_shuffled_batches_are_full_and_hold_no_image_twice(
 ) -> None:
     split = Split("train", Counting(count))
     found = numbers(split.shuffled(size, seed))
-    together = sum(found, [])
+    together = flat(found)
     assert len(set(together)) == len(together)
     assert len(found) == max(1, count // size)
     assert all(len(batch) == min(size, count) for batch in found)
@@ -185,7 +190,7 @@ def test_a_stream_keeps_its_own_batches() -> None:
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=5), st.integers(1, 30))
 def test_a_stream_stops_at_the_limit(sizes: list[int], limit: int) -> None:
-    found = sum(numbers(stream(*sizes).batches(limit=limit)), [])
+    found = flat(numbers(stream(*sizes).batches(limit=limit)))
     assert found == list(range(min(limit, sum(sizes))))
 
 

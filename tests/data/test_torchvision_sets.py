@@ -86,7 +86,7 @@ def test_an_unknown_set_gets_the_nearest(grey28: Network) -> None:
 
 
 def test_a_set_that_is_no_classification_is_not_known(grey28: Network) -> None:
-    with pytest.raises(DataError, match="package.module:function"):
+    with pytest.raises(DataError, match=r"package\.module:function"):
         load_data("torchvision:CocoDetection", grey28)
 
 

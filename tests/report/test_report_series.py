@@ -5,14 +5,12 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sample_data import quantized, sample
 
-from hwflow.cost import LayerCost
-from hwflow.report.roofline import roofs, spot
+from hwflow.report.roofline import roofs
 from hwflow.report.series import charts, layer_metrics, merged, plain, product_bits, stored_bits
 
 
@@ -150,20 +148,22 @@ def test_spots_of_the_original_are_those_of_the_roofline() -> None:
     assert spots["layer1.0.add"] is None
 
 
-def test_spots_from_costs_agree_with_the_roofline_of_the_level() -> None:
+def test_spots_at_the_mid_level_agree_with_the_costs() -> None:
+    drawn = found()
+    for number, side in drawn["roofline"]["after"].items():
+        costs = {layer.name: layer for layer in sample().details[int(number)][1].layers}
+        for name, place in zip(drawn["layers"]["names"], side["spots"], strict=True):
+            if place is not None:
+                ops, cost = 2 * costs[name].macs, costs[name]
+                expected = [ops / (8 * cost.dram_bytes), ops / cost.latency_s]
+                assert place == pytest.approx(expected, rel=1e-6)
+
+
+def test_spots_do_not_depend_on_the_level_that_was_searched() -> None:
     data = sample()
-    assert data.roofline is not None
-    by_name = {layer.name: layer for layer in data.cost_before.layers}
-    found = np.array([spot(by_name[name]) for name in data.roofline.layers])
-    assert found[:, 0] == pytest.approx(data.roofline.ops_per_bit, rel=1e-9)
-    assert found[:, 1] == pytest.approx(data.roofline.ops_per_s, rel=1e-9)
-
-
-def test_layer_without_arithmetic_or_traffic_has_no_spot() -> None:
-    full = {"macs": 8.0, "dram_bytes": 1.0, "latency_s": 2.0}
-    assert spot(LayerCost("x", "conv", full, "dram")) == [2.0, 8.0]
-    for key in full:
-        assert spot(LayerCost("x", "conv", {**full, key: 0.0}, "dram")) is None
+    details = {n: (w, replace(c, level="coarse", layers=())) for n, (w, c) in data.details.items()}
+    names = found()["layers"]["names"]
+    assert plain(roofs(replace(data, details=details), names)) == found()["roofline"]
 
 
 def test_no_spot_lies_above_the_roofs() -> None:

@@ -58,7 +58,7 @@ class Intake:
 
         Follows :class:`hwflow.network.Preprocess`: (x / scale - mean) / std.
         """
-        values = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float()
+        values = torch.from_numpy(pixels.astype(np.float32, order="C")).permute(0, 3, 1, 2)
         mean = torch.tensor(self.preprocess.mean).view(1, -1, 1, 1)
         std = torch.tensor(self.preprocess.std).view(1, -1, 1, 1)
         done = (values / self.preprocess.scale - mean) / std

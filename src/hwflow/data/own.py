@@ -69,7 +69,8 @@ def _from_arrays(name: str, x: Any, y: Any, intake: Intake) -> Split:
         pixels, targets = image_array(x, intake, name), labels(y, name)
         intake.check_targets(targets, name)
         return Split(name, ArraySource(pixels, targets, intake))
-    inputs, targets = _checked((torch.from_numpy(x), torch.from_numpy(y)), name, intake)
+    pair = tuple(torch.from_numpy(np.require(array, requirements="W")) for array in (x, y))
+    inputs, targets = _checked(pair, name, intake)
     return Split(name, TensorSource(inputs, targets))
 
 

@@ -7,6 +7,7 @@ A runtime that rounds a stored float weight again saturates at -128 where our gr
 from __future__ import annotations
 
 import copy
+from typing import cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -16,7 +17,7 @@ from hwflow.extract.call import active_nodes, is_quantizer
 from hwflow.fake_quantize import grid
 
 BYTE = 8
-"""Bits of the smaller of the two containers for levels; the larger has 16."""
+"""Bits of the integers that levels are stored in."""
 
 
 @torch.library.custom_op("hwflow::dequantize", mutates_args=())
@@ -26,7 +27,7 @@ def dequantize(levels: Tensor, scale: Tensor, zero_point: Tensor, axis: int) -> 
     `scale` and `zero_point` (zeros of the dtype of `levels`) hold one element, or one per index of
     `axis` (-1: one for the whole tensor).
     """
-    return levels.to(scale.dtype) * spread(scale, levels.dim(), axis)
+    return levels.to(scale.dtype) * _spread(scale, levels.dim(), axis)
 
 
 @dequantize.register_fake
@@ -34,20 +35,22 @@ def _(levels: Tensor, scale: Tensor, zero_point: Tensor, axis: int) -> Tensor:
     return torch.empty_like(levels, dtype=scale.dtype)
 
 
-def spread(values: Tensor, rank: int, axis: int) -> Tensor:
-    """Shape per-index values so that they broadcast along `axis` of a tensor of `rank` axes."""
+def _spread(values: Tensor, rank: int, axis: int) -> Tensor:
     return values.reshape([] if axis < 0 else [-1 if a == axis else 1 for a in range(rank)])
 
 
-def with_integer_weights(module: fx.GraphModule) -> fx.GraphModule:
-    """Return a copy whose fake-quantised weights are integers; it computes the same."""
+def with_stored_weights(module: fx.GraphModule) -> fx.GraphModule:
+    """Return a copy whose fake-quantised weights are stored on their grids.
+
+    Those of up to 8 bits are int8 levels with a dequantiser, wider ones float32. The copy computes
+    the same but for the last bit of a weight.
+    """
     module = copy.deepcopy(module)
     active = active_nodes(module.graph)
-    quantizers = [n for n in module.graph.nodes if is_quantizer(n) and n not in active]
-    for node in quantizers:
-        _store(module, node)
-    for node in quantizers:
-        module.graph.erase_node(node)
+    for node in list(module.graph.nodes):
+        if is_quantizer(node) and node not in active:
+            _store(module, node)
+            module.graph.erase_node(node)
     module.graph.eliminate_dead_code()
     module.delete_all_unused_submodules()
     module.recompile()
@@ -55,55 +58,50 @@ def with_integer_weights(module: fx.GraphModule) -> fx.GraphModule:
 
 
 def _store(module: fx.GraphModule, node: fx.Node) -> None:
-    """Replace one quantiser of a constant by stored levels and a dequantiser."""
-    source, scale, _, bits, signed, axis = node.args
-    value, step = constant(module, source), constant(module, scale)
-    zero = constant(module, node.args[2])
-    dtype = _container(int(bits), bool(signed))  # type: ignore[arg-type]
-    stored = levels(value, step, zero, int(bits), bool(signed), int(axis)).to(dtype)  # type: ignore[arg-type]
-    path = _path(module, source, node)
-    places = {
-        path: stored,
-        f"{path}_scale": step.detach().clone(),
-        f"{path}_zero_point": zero.to(dtype),
-    }
-    for where, tensor in places.items():
-        _put(module, where, tensor)
+    """Replace one quantiser of a constant by what is stored."""
+    source, scale, _, bits, signed, axis = cast(
+        tuple[fx.Node, fx.Node, fx.Node, int, bool, int], node.args
+    )
+    path = _path(source, node)
     with module.graph.inserting_before(node):
-        reads = [module.graph.get_attr(where) for where in places]
-        made = module.graph.call_function(torch.ops.hwflow.dequantize.default, (*reads, axis))
+        if bits > BYTE or not signed:
+            made = _keep(module, path, constant(module, node))
+        else:
+            levels, step = stored_levels(
+                constant(module, source), constant(module, scale), bits, axis
+            )
+            zero = torch.zeros_like(step, dtype=torch.int8)
+            places = {path: levels, f"{path}_scale": step, f"{path}_zero_point": zero}
+            reads = [_keep(module, where, tensor) for where, tensor in places.items()]
+            target = torch.ops.hwflow.dequantize.default
+            made = module.graph.call_function(target, (*reads, axis))
     made.meta = dict(node.meta)
     node.replace_all_uses_with(made)
 
 
-def levels(
-    value: Tensor, scale: Tensor, zero_point: Tensor, bits: int, signed: bool, axis: int
-) -> Tensor:
-    """Return the integers that `fake_quantize` multiplies by the scale (zero point included)."""
-    if signed and bits == 1:
-        return torch.where(value < 0, -1, 1)
-    low, high = grid(bits, signed)
-    zero = 0 if signed else spread(zero_point, value.dim(), axis)
-    return (torch.round(value / spread(scale, value.dim(), axis)) + zero).clamp(low, high)
+def stored_levels(weight: Tensor, scale: Tensor, bits: int, axis: int) -> tuple[Tensor, Tensor]:
+    """Return int8 levels of a symmetric grid, spread over the whole of int8, and their scale."""
+    high = grid(bits, signed=True)[1]
+    if bits == 1:
+        levels = torch.where(weight < 0, -1, 1)
+    else:
+        levels = torch.round(weight / _spread(scale, weight.dim(), axis)).clamp(-high, high)
+    stretch = (2 ** (BYTE - 1) - 1) // high
+    return (levels * stretch).to(torch.int8), scale / stretch
 
 
-def _container(bits: int, signed: bool) -> torch.dtype:
-    if bits <= BYTE:
-        return torch.int8 if signed else torch.uint8
-    return torch.int16 if signed else torch.uint16
-
-
-def _path(module: fx.GraphModule, source: object, node: fx.Node) -> str:
+def _path(source: fx.Node, node: fx.Node) -> str:
     """Return where the levels go: in place of the weight, unless others read that too."""
-    if isinstance(source, fx.Node) and source.op == "get_attr" and len(source.users) == 1:
+    if source.op == "get_attr" and len(source.users) == 1:
         return str(source.target)
     return f"hwflow_{node.name}"
 
 
-def _put(module: nn.Module, path: str, tensor: Tensor) -> None:
-    """Set a buffer; a parameter of that name goes."""
+def _keep(module: fx.GraphModule, path: str, tensor: Tensor) -> fx.Node:
+    """Set a buffer, in place of a parameter of that name, and return a node that reads it."""
     owner, _, name = path.rpartition(".")
-    holder = module.get_submodule(owner)
+    holder: nn.Module = module.get_submodule(owner)
     if hasattr(holder, name):
         delattr(holder, name)
-    holder.register_buffer(name, tensor)
+    holder.register_buffer(name, tensor.clone())
+    return module.graph.get_attr(path)

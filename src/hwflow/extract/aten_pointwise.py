@@ -72,6 +72,17 @@ def _is_number(operand: Any) -> bool:
     return not isinstance(operand, fx.Node) or elements(operand) == 1
 
 
+def _chosen(call: Call) -> Node:
+    """Return a choice between one tensor and constants as a mask, between two as arithmetic."""
+    read = call.actives
+    one = len(read) == 1 and shape_of(read[0]) == call.out
+    return (
+        call.make("act", read, act=("where",))
+        if one
+        else call.make("mul", attrs=(("function", "where"),))
+    )
+
+
 def _batch_norm(call: Call) -> Node:
     params = call.parameters("weight", "bias")
     mean = call.get("running_mean")
@@ -151,6 +162,7 @@ RULES: dict[str, Rule] = {
     "mul div multiply divide true_divide": _arithmetic("mul", "scale"),
     "pow": _arithmetic("mul", "pow"),
     "maximum minimum fmax fmin": _arithmetic("mul", "clamp"),
+    "where": _chosen,
     "batch_norm _native_batch_norm_legit_no_training cudnn_batch_norm": _batch_norm,
     "layer_norm native_layer_norm": _norm("layer"),
     "group_norm native_group_norm": _norm("group"),

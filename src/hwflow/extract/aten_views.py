@@ -109,6 +109,18 @@ def piece(call: Call, source: fx.Node, index: int) -> Node:
     return _sliced(call, x, dim, start, start + sizes[index])
 
 
+def _indexed(call: Call) -> Node:
+    """Return rows picked by a constant index along one axis; where they lie is not recorded."""
+    x = call.actives[0]
+    if call.name == "index_select":
+        picked = [int(call["dim"]) % len(shape_of(x))] if not call.is_active(call["index"]) else []
+    else:
+        picked = [axis for axis, index in enumerate(call["indices"]) if index is not None]
+    if len(picked) != 1 or len(call.actives) != 1 or len(call.out) != len(shape_of(x)):
+        return call.unknown()
+    return call.make("slice", [x], attrs=(("dim", picked[0]),))
+
+
 def _pad(call: Call) -> Node:
     x = call.actives[0]
     amounts = call.ints("pad") or call.ints("padding")
@@ -231,6 +243,7 @@ RULES: dict[str, Rule] = {
     "permute transpose t swapaxes swapdims movedim numpy_T mT mH adjoint": _permute,
     "slice narrow slice_copy": _slice,
     "select select_copy": _select,
+    "index index_select": _indexed,
     "pad constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d "
     "replication_pad2d replication_pad3d": _pad,
     "expand expand_as broadcast_to repeat tile repeat_interleave expand_copy": _expand,

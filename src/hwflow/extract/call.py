@@ -5,6 +5,7 @@ The rules of :mod:`hwflow.extract.aten` see the graph through this class only.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
@@ -18,6 +19,10 @@ from hwflow.workload import FLOAT_BITS, Layer, Shape
 
 FAKE_QUANTIZE = "hwflow.fake_quantize.default"
 """The operator that stands for a quantiser, recognised by name: it may not be registered."""
+
+
+_WEIGHT = re.compile(r"(^|[._])(parametrizations\.)?weight(_orig|_g|_v|\.original\d*)?$")
+"""What a weight's own name adds to the path it is known by."""
 
 
 def is_quantizer(node: object) -> bool:
@@ -237,24 +242,28 @@ def quantizer_bits(value: Any) -> int:
     return int(value.args[3]) if is_quantizer(value) else FLOAT_BITS
 
 
-def _parameter_path(weight: Any) -> str:
-    """Return the path of the parameter that a weight argument is, "" when it is computed."""
+def parameter_of(weight: Any) -> str:
+    """Return the path of the parameter that a weight argument is, or is computed from."""
     source = weight_source(weight)
-    while isinstance(source, fx.Node) and operator_name(source) in {"t", "permute", "transpose"}:
-        source = weight_source(source.args[0])
-    direct = isinstance(source, fx.Node) and source.op == "get_attr"
-    return str(source.target) if direct else ""
+    while isinstance(source, fx.Node) and source.op != "get_attr":
+        constants = [weight_source(node) for node in source.all_input_nodes]
+        source = constants[0] if constants else None
+    return str(source.target) if isinstance(source, fx.Node) else ""
 
 
 def weight_path(weight: Any) -> str:
-    """Return the path of a weight parameter without its ".weight", "" when it has none."""
-    path = _parameter_path(weight)
-    return "" if path == "weight" else path.removesuffix(".weight").removesuffix("_weight")
+    """Return the path of a weight parameter without its ".weight", "" where it is not one.
+
+    A weight that torch computes anew keeps the path of its module: "fc.parametrizations.weight.0"
+    and "fc.weight_v" are "fc"; "attention.in_proj_weight" is "attention.in_proj".
+    """
+    return _WEIGHT.sub("", parameter_of(weight))
 
 
 def module_path(weight: Any) -> str:
     """Return the path of the module that holds a weight parameter."""
-    return _parameter_path(weight).rpartition(".")[0]
+    head, computed, _ = parameter_of(weight).partition(".parametrizations.")
+    return head if computed else head.rpartition(".")[0]
 
 
 def _bound(node: fx.Node) -> dict[str, Any]:

@@ -153,7 +153,9 @@ class _Folder:
             return False
         label = draft.node.label
         if not label.weight and not label.leaf:
-            draft.node = replace(draft.node, label=replace(label, weight=node.label.weight))
+            label = replace(label, weight=node.label.weight)
+        # a bias outside the module cannot take a normalisation's factor with the weight
+        draft.node = replace(draft.node, label=label, foldable=False)
         return self._absorb(draft, node, replace(layer, bias=True))
 
     def _fold_gate(self, node: Node) -> bool:

@@ -48,6 +48,7 @@ class Values:
         self.constants: set[str] = {""}
         self.makers: dict[str, onnx.NodeProto] = {}
         self.sizes: dict[str, int] = {}
+        self.origins: dict[str, tuple[str, ...]] = {}
         self.declared = {info.name: info.type for info in model.graph.value_info}
         self.declared |= {info.name: info.type for info in model.graph.output}
         for tensor in model.graph.initializer:
@@ -58,6 +59,7 @@ class Values:
         self.types[tensor.name] = helper.make_tensor_type_proto(tensor.data_type, tensor.dims)
         self.constants.add(tensor.name)
         self.sizes[tensor.name] = count
+        self.origins[tensor.name] = (tensor.name,)
         if count > _SMALL:
             return
         if uses_external_data(tensor):
@@ -88,6 +90,9 @@ class Values:
             self._keep(node.output[0], self._sizes_of(node))
         elif all(name in self.constants for name in node.input):
             self.constants.update(node.output)
+            read = node.input[:1] if node.op_type in _THROUGH else node.input
+            found = (key for name in read for key in self.origins.get(name, ()))
+            self.origins |= dict.fromkeys(node.output, tuple(dict.fromkeys(found)))
             self._evaluate(node)
 
     def _inferred(self, node: onnx.NodeProto) -> Mapping[str, onnx.TypeProto]:
@@ -174,19 +179,7 @@ class Values:
 
     def initializers(self, name: str) -> tuple[str, ...]:
         """Return the initializers a constant is made from; the scales of quantisers are none."""
-        found: dict[str, None] = {}
-        stack, seen = [name], set()
-        while stack:
-            at = stack.pop()
-            if at in self.sizes:
-                found[at] = None
-            maker = self.makers.get(at)
-            if maker is None or at in seen:
-                continue
-            seen.add(at)
-            passing = maker.op_type in _THROUGH
-            stack.extend(maker.input[:1] if passing else maker.input)
-        return tuple(found)
+        return self.origins.get(name, ())
 
 
 def _sized(kind: onnx.TypeProto) -> bool:

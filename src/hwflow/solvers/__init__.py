@@ -28,8 +28,13 @@ class Solver(Protocol):
         """Its name in the study and on the command line, such as "nsga2"."""
         ...
 
+    @property
+    def endless(self) -> bool:
+        """Whether it goes on until every plan was asked for, so that it needs a budget."""
+        ...
+
     def run(self, problem: Problem, evaluate: Evaluate) -> None:
-        """Ask for plans until the space is exhausted; `evaluate` ends the run at the budget."""
+        """Ask for plans, through `evaluate`, which ends the run when the budget is spent."""
         ...
 
     def settings(self) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from itertools import islice
 from typing import Any, ClassVar
 
 from hwflow.errors import HwflowError
+from hwflow.plans import ENUMERABLE, distinct_plans
 from hwflow.problem import Problem
 from hwflow.solvers import Evaluate
-from hwflow.solvers.plans import ENUMERABLE, distinct_plans
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class Exhaustive:
     """Tries every plan, in lexical order. `seed` is not used; every solver takes one."""
 
     name: ClassVar[str] = "exhaustive"
+    endless: ClassVar[bool] = False
 
     seed: int = 0
     limit: int = ENUMERABLE

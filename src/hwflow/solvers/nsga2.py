@@ -3,7 +3,8 @@
 Integer genomes (option indices), uniform crossover, mutation by a step or a reset, survival of the
 best of parents and offspring by rank and crowding. Limits are constraints (Deb's rules: less excess
 wins among the infeasible), so plans beyond them are ranked without being evaluated. The first
-population is the uniform plans, the default and random ones; a plan is never asked for twice.
+population is the default plan, one that meets the limits, the uniform and random ones; a plan is
+never asked for twice.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from pymoo.problems.static import StaticProblem
 from hwflow.errors import HwflowError
 from hwflow.front import Trial
 from hwflow.problem import Problem
+from hwflow.reach import feasible_plan
 from hwflow.solvers import Evaluate
 from hwflow.solvers.random import shuffled_plans
 from hwflow.space import Plan, Space
@@ -36,7 +38,7 @@ from hwflow.space import Plan, Space
 UNKNOWN = 0.0
 """Stands for the quality of an infeasible plan; ranking by excess never looks at it."""
 
-MATINGS = 20
+MATINGS = 8
 """Attempts to breed a population of new plans, before it is filled up with random ones."""
 
 
@@ -45,6 +47,7 @@ class NSGA2:
     """NSGA-II with the operators of mixed-precision search (HW-FlowQ, HAQ comparisons)."""
 
     name: ClassVar[str] = "nsga2"
+    endless: ClassVar[bool] = True
 
     seed: int = 0
     population: int = 40
@@ -68,7 +71,7 @@ class NSGA2:
         asked = _Asked()
         plans = shuffled_plans(problem.space, random.Random(self.seed))
         fresh = (plan for plan in plans if plan not in asked.plans)
-        genetic = self._algorithm(problem, asked, self._first(problem.space, fresh))
+        genetic = self._algorithm(problem, asked, self._first(problem, fresh))
         while len(genes := self._offspring(genetic, fresh)):
             wanted = [tuple(map(int, row)) for row in genes.get("X")]
             asked.plans.update(wanted)
@@ -94,9 +97,10 @@ class NSGA2:
             "step": self.step,
         }
 
-    def _first(self, space: Space, fresh: Iterator[Plan]) -> list[Plan]:
+    def _first(self, problem: Problem, fresh: Iterator[Plan]) -> list[Plan]:
         """Return the first population: the plans that need no luck to be found, then random."""
-        known = list(dict.fromkeys([space.default, *space.uniform()]))[: self.population]
+        sure = [problem.space.default, feasible_plan(problem), *problem.space.uniform()]
+        known = list(dict.fromkeys(sure))[: self.population]
         rest = islice((p for p in fresh if p not in known), self.population - len(known))
         return [*known, *rest]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, ClassVar
 
+from hwflow.plans import ENUMERABLE, distinct_plans
 from hwflow.problem import Problem
 from hwflow.solvers import Evaluate
-from hwflow.solvers.plans import ENUMERABLE, distinct_plans
 from hwflow.space import Plan, Space
 
 _PATIENCE = 10_000
@@ -22,6 +22,7 @@ class Random:
     """Draws plans, each option with equal chance, and asks for each plan once."""
 
     name: ClassVar[str] = "random"
+    endless: ClassVar[bool] = True
 
     seed: int = 0
     batch: int = 32

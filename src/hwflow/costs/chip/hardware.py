@@ -12,6 +12,9 @@ from hwflow.machine import Accelerator
 FILTER_STORE_BYTES = 8 * 1024
 """Part of the 108 KiB buffer that neither ifmaps nor psums use: METHODS has about 100 KiB left."""
 
+MANY = 2.0**40
+"""Bits that stand for an unlimited scratchpad."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
@@ -65,15 +68,9 @@ class Chip:
 
         Raises MachineError where the machine has other parts than the Eyeriss chip.
         """
-        pads, buffer = machine.scratchpads, machine.memory[-1]
-        if len(machine.memory) != 2 or not isinstance(pads, SeparatePads) or len(pads.pads) != 3:
-            raise MachineError(
-                f"Machine {machine.name!r} is no row-stationary chip of the Eyeriss kind: it needs "
-                "two memory levels (DRAM and a buffer) and separate scratchpads for weights, "
-                "inputs and outputs."
-            )
+        pads, buffer = _parts(machine)
         word = machine.native_bits
-        words = {name: int(pad.bits // word) for name, pad in pads.pads.items()}
+        words = {name: int(min(pad.bits, MANY) // word) for name, pad in pads.items()}
         return cls(
             rows=machine.array.rows.value,
             cols=machine.array.cols.value,
@@ -85,7 +82,7 @@ class Chip:
             word_bytes=word / 8,
             clock_hz=machine.clock_hz,
             mac_j=float(machine.mac_energy_j(word, word)),
-            pads_j=word * _pads_j_per_bit(pads.pads),
+            pads_j=word * _pads_j_per_bit(pads),
             buffer_j=word * buffer.read_j_per_bit,
             dram_j=word * machine.dram_j_per_bit,
             dram_bytes_per_s=machine.dram_bytes_per_s,
@@ -121,6 +118,23 @@ class Chip:
 
 EYERISS = Chip()
 """The Eyeriss chip of JSSC 2017."""
+
+
+def _parts(machine: Accelerator) -> tuple[Mapping[str, Store], Store]:
+    """Return the scratchpads by tensor and the buffer."""
+    pads = machine.scratchpads
+    if (
+        machine.dataflow != "row-stationary"
+        or len(machine.memory) != 2
+        or not isinstance(pads, SeparatePads)
+        or len(pads.pads) != 3
+    ):
+        raise MachineError(
+            f"Machine {machine.name!r} is no row-stationary chip of the Eyeriss kind: it needs "
+            "that dataflow, two memory levels (DRAM and a buffer) and separate scratchpads for "
+            "weights, inputs and outputs."
+        )
+    return pads.pads, machine.memory[1]
 
 
 def _pads_j_per_bit(pads: Mapping[str, Store]) -> float:

@@ -1,0 +1,211 @@
+"""Network -> ONNX file: exported, marked, checked, and only then put in place."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+import onnx
+import torch
+from torch import Tensor, fx
+
+from hwflow.errors import HwflowError, ModelError
+from hwflow.export.integers import with_stored_weights
+from hwflow.export.operators import DOMAIN, functions, translations
+from hwflow.export.verify import ExportReport, compare, runtime_name
+from hwflow.extract.exported import evaluating, export_network, is_exported, read_graph
+from hwflow.network import Network
+from hwflow.workload import FLOAT_BITS, Layer, Workload
+
+OPSET = 18
+BITS_KEY = "hwflow.bits"
+"""Entry of the file's metadata: {"weights": {layer: bits}, "tensors": {tensor: bits},
+"simulated": [layers]} as JSON."""
+
+_KEPT_NOTES = ("pkg.torch.onnx.name_scopes", "pkg.torch.onnx.class_hierarchy")
+"""Metadata of nodes that says which module they come from; the rest holds paths of this machine."""
+
+_LARGEST = 2**31 - 1
+"""Bytes of the largest single file that ONNX's format allows."""
+
+
+def to_onnx(
+    network: Network, path: str | Path, *, inputs: Tensor | None = None, opset: int = OPSET
+) -> ExportReport:
+    """Write `network` as one ONNX file for any batch and compare it with the torch module.
+
+    `inputs`, preprocessed images (N, C, H, W), are what both are run on; the calibration inputs or
+    the example by default. The file appears under its name when it is complete and checked; one
+    that was there before is replaced then. How bits are written: :mod:`hwflow.export.operators`.
+    Raises ModelError when the network cannot be exported or the runtime refuses it, HwflowError when
+    the file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix != ".onnx":
+        raise HwflowError(f"Cannot write {path.name!r} as ONNX. Give a name that ends in .onnx.")
+    if not path.parent.is_dir():
+        raise HwflowError(f"There is no folder {str(path.parent)!r} to write {path.name!r} in.")
+    graph = _graph(network)
+    workload = read_graph(graph, network.name).workload
+    model = _marked(_exported(network, graph, opset), workload, opset)
+    if inputs is None:
+        inputs = network.example if network.calibration is None else network.calibration
+    with _appearing(path) as draft:
+        _write(model, draft)
+        with evaluating(network.module):
+            found = compare(draft, network.module, inputs)
+    kinds = [kind(layer) for layer in workload.mac_layers]
+    return ExportReport(
+        path, path.stat().st_size, opset, kinds.count("integer"), kinds.count("simulated"),
+        kinds.count("float"), found.inputs, found.agreement, found.max_difference,
+        runtime_name(), found.settings,
+    )  # fmt: skip
+
+
+def kind(layer: Layer) -> str:
+    """Return how a multiplying layer is written: "integer", "simulated" or "float"."""
+    bits = {layer.weight_bits, *layer.input_bits}
+    if bits == {8}:
+        return "integer"
+    return "simulated" if bits - {8, FLOAT_BITS} else "float"
+
+
+def _graph(network: Network) -> fx.GraphModule:
+    if is_exported(network.module):
+        return network.module  # type: ignore[return-value]
+    return export_network(network, dynamic_batch=True)
+
+
+def _exported(network: Network, graph: fx.GraphModule, opset: int) -> onnx.ModelProto:
+    example = network.example
+    example = torch.cat([example, example]) if len(example) == 1 else example
+    with evaluating(graph):
+        stored = with_stored_weights(graph)
+    try:
+        program = torch.onnx.export(
+            stored,
+            (example,),
+            dynamo=True,
+            opset_version=opset,
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            custom_translation_table=translations(opset),
+            verbose=False,
+        )
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ModelError(f"Network {network.name!r} cannot be exported: {reason[0]}") from error
+    if program is None:
+        raise ModelError(f"Network {network.name!r} cannot be exported.")
+    return program.model_proto
+
+
+def _marked(model: onnx.ModelProto, workload: Workload, opset: int) -> onnx.ModelProto:
+    """Return the model with its bits and what is simulated written into it."""
+    _own_zero_points(model.graph)
+    for node in model.graph.node:
+        kept = [entry for entry in node.metadata_props if entry.key in _KEPT_NOTES]
+        del node.metadata_props[:]
+        node.metadata_props.extend(kept)
+    _declare_functions(model, opset)
+    bits = bits_of(workload)
+    if bits["weights"] or bits["tensors"]:
+        entry = model.metadata_props.add()
+        entry.key, entry.value = BITS_KEY, json.dumps(bits)
+        model.doc_string = _explanation(len(bits["simulated"]), len(workload.mac_layers))
+    model.producer_name = "hwflow"
+    return model
+
+
+def bits_of(workload: Workload) -> dict[str, object]:
+    """Return the bits of weights and tensors that are not floats, and the simulated layers."""
+    weights = {x.name: x.weight_bits for x in workload.mac_layers if x.op != "matmul"}
+    tensors = {i.name: i.bits for i in workload.inputs}
+    tensors |= {layer.name: layer.output_bits for layer in workload}
+    return {
+        "weights": {k: v for k, v in weights.items() if v != FLOAT_BITS},
+        "tensors": {k: v for k, v in tensors.items() if v != FLOAT_BITS},
+        "simulated": [x.name for x in workload.mac_layers if kind(x) == "simulated"],
+    }
+
+
+def _explanation(simulated: int, layers: int) -> str:
+    if not simulated:
+        return f"Quantised by hwflow; bits in the metadata entry {BITS_KEY}."
+    return (
+        f"Quantised by hwflow; bits in the metadata entry {BITS_KEY}. {simulated} of {layers} "
+        "multiplying layers are SIMULATED: their values lie on grids of other than 8 bits, but a "
+        "runtime computes them as 8-bit integers or floats. Do not read speed off this file."
+    )
+
+
+def _own_zero_points(graph: onnx.GraphProto) -> None:
+    """Give each stored weight a zero point of its own.
+
+    The exporter shares equal ones, which ONNX Runtime's u8u8 setting fails on.
+    """
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[0] in constants:
+            own = onnx.TensorProto()
+            own.CopyFrom(constants[node.input[2]])
+            own.name = f"{node.input[0]}_zero"
+            graph.initializer.append(own)
+            node.input[2] = own.name
+    read = {name for node in graph.node for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in read]
+    if len(kept) < len(graph.initializer):
+        del graph.initializer[:]
+        graph.initializer.extend(kept)
+
+
+def _declare_functions(model: onnx.ModelProto, opset: int) -> None:
+    """Add the functions that the graph calls."""
+    called = {node.op_type for node in model.graph.node if node.domain == DOMAIN}
+    known = functions(opset)
+    model.functions.extend(known[name] for name in sorted(called))
+    for node in model.graph.node:
+        if node.domain == DOMAIN:
+            bits = next(a.i for a in node.attribute if a.name == "bits")
+            node.doc_string = f"simulated: {bits}-bit grid in float arithmetic"
+    if not called:
+        kept = [entry for entry in model.opset_import if entry.domain != DOMAIN]
+        del model.opset_import[:]
+        model.opset_import.extend(kept)
+
+
+def _write(model: onnx.ModelProto, path: Path) -> None:
+    if model.ByteSize() > _LARGEST:
+        raise ModelError("The network is too large for one ONNX file (2 GiB). Use a smaller one.")
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except onnx.checker.ValidationError as error:
+        raise ModelError(f"The exported file is not valid ONNX: {error}") from error
+    path.write_bytes(model.SerializeToString())
+
+
+@contextmanager
+def _appearing(path: Path) -> Iterator[Path]:
+    """Give a temporary file that takes the name `path` when all went well, and goes otherwise."""
+    try:
+        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.stem}-", suffix=".onnx",
+                                delete=False) as made:  # fmt: skip
+            draft = Path(made.name)
+    except OSError as error:
+        raise HwflowError(f"Cannot write into {str(path.parent)!r}: {error.strerror}.") from error
+    try:
+        yield draft
+        _as_usual(draft)
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _as_usual(path: Path) -> None:
+    """Give a temporary file the access rights that a new file has."""
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)
