@@ -294,7 +294,8 @@ class TestIdentities:
 
     def test_after_a_quantiser_lead_to_what_was_quantised(self):
         result = folded(
-            conv("c", "x"), node("q", QUANTIZE, "c", bits=4), node("i", IDENTITY, "q"), conv("d", "i")
+            conv("c", "x"), node("q", QUANTIZE, "c", bits=4), node("i", IDENTITY, "q"),
+            conv("d", "i"),
         )  # fmt: skip
         assert result.workload["d"].inputs == ("c",)
         assert result.workload["d"].input_bits == (4,)
@@ -428,7 +429,8 @@ class TestGraph:
 
     def test_names_the_constant_weight_of_multiplying_layers_only(self):
         result = folded(
-            conv("c", "x", weight="w"), node("n", "norm", "c", weight="g"), node("a", "add", "n", "c")
+            conv("c", "x", weight="w"), node("n", "norm", "c", weight="g"),
+            node("a", "add", "n", "c"),
         )  # fmt: skip
         assert result.weights == {"c": "w"}
 

@@ -80,7 +80,17 @@ def test_networks_from_tensorflow_take_their_scale_as_preprocessing(name: str) -
     torch.testing.assert_close(inside, (image - 0.5) / 0.5)
     module = plan.build()
     assert module.transform_input is False
-    assert not any("aux" in key.lower() for key in module.state_dict())
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_heads_for_training_are_there_unless_weights_are_given(name: str) -> None:
+    """Untrained, the network has the parameters of torchvision's own."""
+    with torch.device("meta"):
+        own = models.get_model(name, weights=None, init_weights=False)
+        whole = torchvision_blueprint(name, None, None, pretrained=False).build()
+        trained = torchvision_blueprint(name, None, None, pretrained=False, heads=False).build()
+    assert [p.shape for p in whole.parameters()] == [p.shape for p in own.parameters()]
+    assert not any("aux" in key.lower() for key in trained.state_dict())
 
 
 @pytest.mark.parametrize("name", ["resnet18", "fcn_resnet50", "squeezenet1_0", "mnasnet0_5"])

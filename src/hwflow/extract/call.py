@@ -178,10 +178,14 @@ class Call:
             out_shape=self.out,
             batch=self.scope.batch,
         )
-        label = replace(self.label(op), weight=weight_path(weight))
+        label = self.label(op)
+        own = weight_path(weight)
+        # of a parameter that several modules share, the exporter keeps the name of one of them
+        merged = own and label.leaf and self.scope.shared(weight)
+        label = replace(label, weight=label.module if merged else own)
         if weight is not None:
             fields["weight_bits"] = quantizer_bits(weight)
-            fields["path"] = module_path(weight) if label.weight else label.module
+            fields["path"] = module_path(weight) if own and not merged else label.module
         return Node(
             value=f"{self.node.name}/{part}" if part else self.node.name,
             layer=replace(draft, **fields),

@@ -31,10 +31,12 @@ def convolution(
     in_channels = weight[0] if transposed else weight[1] * groups
     out_channels = weight[1] * groups if transposed else weight[0]
     planes, depth = out[0], 1
+    attrs: tuple[tuple[str, object], ...] = (("weight_axis", 1),) if transposed else ()
     if len(weight) == 5:
         planes, depth = out[0] * (x if transposed else out)[2], weight[2]
-        fields["attrs"] = (("depth", depth), ("depth_stride", stride[0]))
+        attrs += (("depth", depth), ("depth_stride", stride[0]))
     return fields | {
+        "attrs": attrs,
         "in_shapes": (x if len(x) != 3 else (*x[:2], 1, x[2]),),
         "batch": planes,
         "in_channels": in_channels * depth,

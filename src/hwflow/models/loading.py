@@ -49,14 +49,15 @@ def load(
     `spec` is a name of :func:`model_names`, "timm:NAME" or "package.module:function" (a function
     without arguments, or with `num_classes`, that returns a torch module or a Network). `weights`
     is a .safetensors, .pt or .pth file, or "DEFAULT" for the published ones, which is the only case
-    that uses the network; None leaves random weights made from `seed`. `input_shape` is
-    (channels, height, width) where it differs from the model's own.
+    that uses the network; None leaves random weights made from `seed` (and, in torchvision's
+    GoogLeNet and Inception, the heads that only training uses: they count as parameters).
+    `input_shape` is (channels, height, width) where it differs from the model's own.
 
     Raises ModelError when the name is unknown, the network cannot be built, or weights do not fit.
     """
     _check_numbers(num_classes, input_shape)
     wants_published = weights == DOWNLOAD
-    plan = _blueprint(spec, num_classes, input_shape, wants_published)
+    plan = _blueprint(spec, num_classes, input_shape, wants_published, heads=weights is None)
     built = _build(plan, spec, seed)
     network = _network(plan, spec, built, input_shape)
     if plan.download is not None and wants_published:
@@ -82,12 +83,14 @@ def _check_numbers(num_classes: int | None, shape: Shape | None) -> None:
         )
 
 
-def _blueprint(spec: str, classes: int | None, shape: Shape | None, published: bool) -> Blueprint:
+def _blueprint(
+    spec: str, classes: int | None, shape: Shape | None, published: bool, heads: bool
+) -> Blueprint:
     family, _, name = spec.partition(":")
     if family == "torchvision":
         from hwflow.models.torchvision_zoo import torchvision_blueprint
 
-        return torchvision_blueprint(name, classes, shape, published)
+        return torchvision_blueprint(name, classes, shape, published, heads)
     if family == "timm":
         from hwflow.models.timm_zoo import timm_blueprint
 

@@ -50,17 +50,23 @@ def _kind(name: str) -> str:
 
 
 def torchvision_blueprint(
-    name: str, num_classes: int | None, shape: Shape | None, pretrained: bool
+    name: str,
+    num_classes: int | None,
+    shape: Shape | None,
+    pretrained: bool,
+    heads: bool = True,
 ) -> Blueprint:
     """Return what is needed to build the torchvision network called `name`.
 
     Size and preprocessing are those of its published weights (`pretrained`: the newest, else the
-    first). Raises ModelError for an unknown name or one of a family that is not taken.
+    first). `heads` keeps the heads that only training uses where torchvision's default network has
+    them; they never run here. Raises ModelError for an unknown name or one of a family that is not
+    taken.
     """
     _check(name)
     entry = _weights_entry(name, pretrained)
     preprocess, shape = _preset(name, entry, shape)
-    build = partial(_build, name, num_classes, shape)
+    build = partial(_build, name, num_classes, shape, heads)
     return Blueprint(build, shape, preprocess, partial(_download, entry), _rename(name))
 
 
@@ -118,14 +124,14 @@ def _check_shape(name: str, shape: Shape, least: tuple[int, int]) -> None:
         )
 
 
-def _build(name: str, num_classes: int | None, shape: Shape) -> nn.Module:
+def _build(name: str, num_classes: int | None, shape: Shape, heads: bool) -> nn.Module:
     from torchvision import models
 
     options: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
     if _kind(name) == "segmentation":
         options["weights_backbone"] = None  # else torchvision downloads the backbone's
     if name in _OWN_SCALE:
-        options |= {"aux_logits": False, "init_weights": False}
+        options |= {"aux_logits": heads, "init_weights": False}
     if name.startswith("vit_"):
         if shape[1] != shape[2]:
             raise ValueError("it takes square images")

@@ -14,7 +14,6 @@ from hwflow.costs.fine.layout import (
 from hwflow.costs.fine.shape import C, K, N, P, Q, R, S
 
 DIM_COUNT = 8
-MOST_PES = 1 << 20
 
 
 @jit
@@ -47,6 +46,10 @@ def unrollings(dims, on_rows, on_cols, rows, cols):
     """List the distinct unrollings: PEs along each loop, shape (n, 8)."""
     first = axis_factors(dims, on_rows, rows)
     second = axis_factors(dims, on_cols, cols)
+    radix = np.ones(DIM_COUNT, np.int64)
+    for d in range(DIM_COUNT):
+        most = (rows if on_rows[d] else 1) * (cols if on_cols[d] else 1)
+        radix[d] = min(dims[d], most) + 1
     size = 64
     while size < 3 * len(first) * len(second):
         size *= 2
@@ -60,7 +63,7 @@ def unrollings(dims, on_rows, on_cols, rows, cols):
                 pes = min(x[d] * y[d], dims[d])
                 trips = -(-dims[d] // pes)
                 found[count, d] = -(-dims[d] // trips)
-                key = key * 257 + found[count, d] if dims[d] > 1 else key
+                key = key * radix[d] + found[count, d]
             key += 1
             place = (key * 7919) % size
             while keys[place] not in (0, key):
@@ -235,7 +238,6 @@ def search(dims, geo, tab, sca, spatial, order, start):
     length, at = np.zeros(depth + 1, np.int64), np.zeros(depth + 1, np.int64)
     a = np.ones(8, np.int64)
     out_of_budget = False
-    low[0], low[1] = bounds[ranked[0], 0], bounds[ranked[0], 1]
     for index in ranked:
         if not less(bounds[index, 0], bounds[index, 1], best[0], best[1]):
             if bounds[index, 0] > best[0] * (1 + 1e-9):
@@ -243,6 +245,7 @@ def search(dims, geo, tab, sca, spatial, order, start):
             continue
         if tally[0] > sca[MAX_LEAVES] or tally[1] > sca[MAX_VISITS]:
             out_of_budget = True
+            low[0], low[1] = bounds[index, 0], bounds[index, 1]
             break
         s = spatial[index]
         set_steps(dims, s, most, u, lo, hi)
@@ -298,22 +301,24 @@ def search(dims, geo, tab, sca, spatial, order, start):
                 kept += 1
             at[level] += 1
     tally[2] = kept
-    if out_of_budget:
-        return best, winner, tally, low
     reached = np.argsort(stored[:kept, 0])
+    if kept > 0 and out_of_budget and stored[reached[0], 0] < low[0]:
+        low[0], low[1] = stored[reached[0], 0], stored[reached[0], 1]
     for item in reached:
         if not less(stored[item, 0], stored[item, 1], best[0], best[1]):
             if stored[item, 0] > best[0] * (1 + 1e-9):
                 break
             continue
         if tally[1] > sca[MAX_VISITS]:
-            low[0], low[1] = stored[item, 0], stored[item, 1]
+            if stored[item, 0] < low[0]:
+                low[0], low[1] = stored[item, 0], stored[item, 1]
             return best, winner, tally, low
         s = spatial[store[item, 8]]
         set_steps(dims, s, most, u, lo, hi)
         a[:] = store[item, :8]
         tally[1] += 1
         look(dims, geo, tab, sca, s, a, u, leaf, best, found, winner)
-    low[0], low[1] = best[0], best[1]
-    tally[3] = 1
+    if not out_of_budget or low[0] >= best[0]:
+        low[0], low[1] = best[0], best[1]
+        tally[3] = 1
     return best, winner, tally, low
