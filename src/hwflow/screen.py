@@ -144,8 +144,8 @@ def _written(built: Mapping[str, Any]) -> str:
         return f"Written: {built['written']}"
     return (
         f"Written: {built['written']}. ONNX Runtime agrees with torch on "
-        f"{100 * export['agreement']:.2f} % of {export['images']} test images; "
-        f"{export['simulated']} operands of other than 8 bits are simulated in float."
+        f"{100 * export['agreement']:.2f} % of {export['inputs']} test images; "
+        f"{export['simulated_layers']} layers of other than 8 bits are simulated."
     )
 
 

@@ -7,6 +7,7 @@ A runtime that rounds a stored float weight again saturates at -128 where our gr
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from typing import cast
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, fx, nn
 
 from hwflow.constants import constant
 from hwflow.extract.call import active_nodes, is_quantizer
-from hwflow.fake_quantize import grid
+from hwflow.fake_quantize import fake_quantize, grid
 
 BYTE = 8
 """Bits of the integers that levels are stored in."""
@@ -39,22 +40,45 @@ def _spread(values: Tensor, rank: int, axis: int) -> Tensor:
     return values.reshape([] if axis < 0 else [-1 if a == axis else 1 for a in range(rank)])
 
 
-def with_stored_weights(module: fx.GraphModule) -> fx.GraphModule:
-    """Return a copy whose fake-quantised weights are stored on their grids.
+@torch.library.custom_op("hwflow::requantize", mutates_args=())
+def requantize(x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
+    """Return `x` on an unsigned 8-bit grid; the file says it by QuantizeLinear."""
+    found: Tensor = fake_quantize(x, scale, zero_point, BYTE, False, -1)
+    return found
 
-    Those of up to 8 bits are int8 levels with a dequantiser, wider ones float32. The copy computes
-    the same but for the last bit of a weight.
+
+@requantize.register_fake
+def _(x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
+    return torch.empty_like(x)
+
+
+def in_integers(module: fx.GraphModule, values: Iterable[str]) -> fx.GraphModule:
+    """Return a copy of a quantised graph with integers where the file is to have them.
+
+    Fake-quantised weights are stored on their grids: as int8 levels with a dequantiser up to 8
+    bits, else as float32. The quantisers of the nodes named `values` become requantisers. The copy
+    computes the same.
     """
     module = copy.deepcopy(module)
     active = active_nodes(module.graph)
-    for node in list(module.graph.nodes):
-        if is_quantizer(node) and node not in active:
+    requantized = set(values)
+    for node in [node for node in module.graph.nodes if is_quantizer(node)]:
+        if node not in active:
             _store(module, node)
-            module.graph.erase_node(node)
+        elif node.all_input_nodes[0].name in requantized:
+            _requantize(module.graph, node)
     module.graph.eliminate_dead_code()
     module.delete_all_unused_submodules()
     module.recompile()
     return module
+
+
+def _requantize(graph: fx.Graph, node: fx.Node) -> None:
+    x, scale, zero, bits, signed, axis = node.args
+    if (bits, signed, axis) == (BYTE, False, -1):
+        with graph.inserting_before(node):
+            target = torch.ops.hwflow.requantize.default
+            _replace(node, graph.call_function(target, (x, scale, zero)))
 
 
 def _store(module: fx.GraphModule, node: fx.Node) -> None:
@@ -65,29 +89,32 @@ def _store(module: fx.GraphModule, node: fx.Node) -> None:
     path = _path(source, node)
     with module.graph.inserting_before(node):
         if bits > BYTE or not signed:
-            made = _keep(module, path, constant(module, node))
-        else:
-            levels, step = stored_levels(
-                constant(module, source), constant(module, scale), bits, axis
-            )
-            zero = torch.zeros_like(step, dtype=torch.int8)
-            places = {path: levels, f"{path}_scale": step, f"{path}_zero_point": zero}
-            reads = [_keep(module, where, tensor) for where, tensor in places.items()]
-            target = torch.ops.hwflow.dequantize.default
-            made = module.graph.call_function(target, (*reads, axis))
-    made.meta = dict(node.meta)
-    node.replace_all_uses_with(made)
+            _replace(node, _keep(module, path, constant(module, node)))
+            return
+        step = constant(module, scale)
+        stored = {
+            path: levels(constant(module, source), step, bits, axis),
+            f"{path}_scale": step,
+            f"{path}_zero_point": torch.zeros_like(step, dtype=torch.int8),
+        }
+        reads = [_keep(module, where, tensor) for where, tensor in stored.items()]
+        target = torch.ops.hwflow.dequantize.default
+        _replace(node, module.graph.call_function(target, (*reads, axis)))
 
 
-def stored_levels(weight: Tensor, scale: Tensor, bits: int, axis: int) -> tuple[Tensor, Tensor]:
-    """Return int8 levels of a symmetric grid, spread over the whole of int8, and their scale."""
-    high = grid(bits, signed=True)[1]
+def _replace(node: fx.Node, by: fx.Node) -> None:
+    by.meta = dict(node.meta)
+    node.replace_all_uses_with(by)
+    node.graph.erase_node(node)
+
+
+def levels(weight: Tensor, scale: Tensor, bits: int, axis: int) -> Tensor:
+    """Return the int8 levels of a weight on a symmetric grid of up to 8 bits."""
+    low, high = grid(bits, signed=True)
     if bits == 1:
-        levels = torch.where(weight < 0, -1, 1)
-    else:
-        levels = torch.round(weight / _spread(scale, weight.dim(), axis)).clamp(-high, high)
-    stretch = (2 ** (BYTE - 1) - 1) // high
-    return (levels * stretch).to(torch.int8), scale / stretch
+        return torch.where(weight < 0, low, high).to(torch.int8)
+    ratio = weight / _spread(scale, weight.dim(), axis)
+    return torch.round(ratio).clamp(low, high).to(torch.int8)
 
 
 def _path(source: fx.Node, node: fx.Node) -> str:

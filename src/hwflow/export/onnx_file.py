@@ -14,12 +14,13 @@ import torch
 from torch import Tensor, fx
 
 from hwflow.errors import HwflowError, ModelError
-from hwflow.export.integers import with_stored_weights
+from hwflow.export.integers import in_integers
+from hwflow.export.kinds import Kinds, kinds
 from hwflow.export.operators import DOMAIN, functions, translations
 from hwflow.export.verify import ExportReport, compare, runtime_name
 from hwflow.extract.exported import evaluating, export_network, is_exported, read_graph
 from hwflow.network import Network
-from hwflow.workload import FLOAT_BITS, Layer, Workload
+from hwflow.workload import FLOAT_BITS, Workload
 
 OPSET = 18
 BITS_KEY = "hwflow.bits"
@@ -41,8 +42,8 @@ def to_onnx(
     `inputs`, preprocessed images (N, C, H, W), are what both are run on; the calibration inputs or
     the example by default. The file appears under its name when it is complete and checked; one
     that was there before is replaced then. How bits are written: :mod:`hwflow.export.operators`.
-    Raises ModelError when the network cannot be exported or the runtime refuses it, HwflowError when
-    the file cannot be written.
+    Raises ModelError when the network cannot be exported or the runtime refuses it, HwflowError
+    when the file cannot be written.
     """
     path = Path(path)
     if path.suffix != ".onnx":
@@ -50,28 +51,24 @@ def to_onnx(
     if not path.parent.is_dir():
         raise HwflowError(f"There is no folder {str(path.parent)!r} to write {path.name!r} in.")
     graph = _graph(network)
-    workload = read_graph(graph, network.name).workload
-    model = _marked(_exported(network, graph, opset), workload, opset)
+    found = read_graph(graph, network.name)
+    how = kinds(found.workload)
+    integers = [found.values[name].name for name in how.tensors if name in found.values]
+    with evaluating(graph):
+        stored = in_integers(graph, integers)
+    model = _exported(network, stored, opset)
+    _mark(model, found.workload, how, opset)
     if inputs is None:
         inputs = network.example if network.calibration is None else network.calibration
     with _appearing(path) as draft:
         _write(model, draft)
         with evaluating(network.module):
-            found = compare(draft, network.module, inputs)
-    kinds = [kind(layer) for layer in workload.mac_layers]
+            compared = compare(draft, network.module, inputs)
     return ExportReport(
-        path, path.stat().st_size, opset, kinds.count("integer"), kinds.count("simulated"),
-        kinds.count("float"), found.inputs, found.agreement, found.max_difference,
-        runtime_name(), found.settings,
+        path, path.stat().st_size, opset, how.count("integer"), how.count("simulated"),
+        how.count("float"), compared.inputs, compared.agreement, compared.max_difference,
+        runtime_name(), compared.settings,
     )  # fmt: skip
-
-
-def kind(layer: Layer) -> str:
-    """Return how a multiplying layer is written: "integer", "simulated" or "float"."""
-    bits = {layer.weight_bits, *layer.input_bits}
-    if bits == {8}:
-        return "integer"
-    return "simulated" if bits - {8, FLOAT_BITS} else "float"
 
 
 def _graph(network: Network) -> fx.GraphModule:
@@ -83,11 +80,9 @@ def _graph(network: Network) -> fx.GraphModule:
 def _exported(network: Network, graph: fx.GraphModule, opset: int) -> onnx.ModelProto:
     example = network.example
     example = torch.cat([example, example]) if len(example) == 1 else example
-    with evaluating(graph):
-        stored = with_stored_weights(graph)
     try:
         program = torch.onnx.export(
-            stored,
+            graph,
             (example,),
             dynamo=True,
             opset_version=opset,
@@ -103,33 +98,34 @@ def _exported(network: Network, graph: fx.GraphModule, opset: int) -> onnx.Model
     return program.model_proto
 
 
-def _marked(model: onnx.ModelProto, workload: Workload, opset: int) -> onnx.ModelProto:
-    """Return the model with its bits and what is simulated written into it."""
+def _mark(model: onnx.ModelProto, workload: Workload, how: Kinds, opset: int) -> None:
+    """Write the bits, and what is simulated, into the file."""
     _own_zero_points(model.graph)
     for node in model.graph.node:
         kept = [entry for entry in node.metadata_props if entry.key in _KEPT_NOTES]
         del node.metadata_props[:]
         node.metadata_props.extend(kept)
     _declare_functions(model, opset)
-    bits = bits_of(workload)
-    if bits["weights"] or bits["tensors"]:
+    weights, tensors = bits_of(workload)
+    if weights or tensors:
+        simulated = [name for name, kind in how.layers.items() if kind == "simulated"]
         entry = model.metadata_props.add()
-        entry.key, entry.value = BITS_KEY, json.dumps(bits)
-        model.doc_string = _explanation(len(bits["simulated"]), len(workload.mac_layers))
+        entry.key = BITS_KEY
+        entry.value = json.dumps({"weights": weights, "tensors": tensors, "simulated": simulated})
+        model.doc_string = _explanation(len(simulated), len(how.layers))
     model.producer_name = "hwflow"
-    return model
 
 
-def bits_of(workload: Workload) -> dict[str, object]:
-    """Return the bits of weights and tensors that are not floats, and the simulated layers."""
+def bits_of(workload: Workload) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the bits of the weights and of the tensors that are quantised."""
     weights = {x.name: x.weight_bits for x in workload.mac_layers if x.op != "matmul"}
     tensors = {i.name: i.bits for i in workload.inputs}
     tensors |= {layer.name: layer.output_bits for layer in workload}
-    return {
-        "weights": {k: v for k, v in weights.items() if v != FLOAT_BITS},
-        "tensors": {k: v for k, v in tensors.items() if v != FLOAT_BITS},
-        "simulated": [x.name for x in workload.mac_layers if kind(x) == "simulated"],
-    }
+    return _quantised(weights), _quantised(tensors)
+
+
+def _quantised(bits: dict[str, int]) -> dict[str, int]:
+    return {name: value for name, value in bits.items() if value != FLOAT_BITS}
 
 
 def _explanation(simulated: int, layers: int) -> str:
@@ -137,8 +133,8 @@ def _explanation(simulated: int, layers: int) -> str:
         return f"Quantised by hwflow; bits in the metadata entry {BITS_KEY}."
     return (
         f"Quantised by hwflow; bits in the metadata entry {BITS_KEY}. {simulated} of {layers} "
-        "multiplying layers are SIMULATED: their values lie on grids of other than 8 bits, but a "
-        "runtime computes them as 8-bit integers or floats. Do not read speed off this file."
+        "multiplying layers are SIMULATED: their operands lie on their grids, but the runtime "
+        "computes with floats. Do not read speed off this file."
     )
 
 
@@ -199,7 +195,7 @@ def _appearing(path: Path) -> Iterator[Path]:
     try:
         yield draft
         _as_usual(draft)
-        os.replace(draft, path)
+        draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
 

@@ -1,10 +1,9 @@
 """How hwflow's operators are written in ONNX.
 
-- Weights of up to 8 bits are stored as int8 levels with a DequantizeLinear. Below 8 bits the levels
-  are spread over the whole of int8 and the scale is divided by as much: the values are the same.
-  (ONNX Runtime rounds a convolution's bias to input scale x weight scale; with the scale of a 4-bit
-  grid that moved 5 % of the predictions of a ResNet-20.) Wider weights stay float32, on their grid.
-- Activations on unsigned 8-bit grids become QuantizeLinear and DequantizeLinear.
+- Weights of up to 8 bits are stored as int8 levels with a DequantizeLinear, wider ones as float32
+  on their grid.
+- Activations that integer layers read (:mod:`hwflow.export.kinds`) become QuantizeLinear and
+  DequantizeLinear.
 - Any other grid is *simulated*: a function ``hwflow.FakeQuantize`` in the file, of standard float
   operators, which every runtime inlines. It gives the values of the grid and no speed.
 """
@@ -69,12 +68,6 @@ def translations(opset: int) -> dict[Callable[..., Any], Callable[..., Any]]:
     def fake_quantize(
         x: Any, scale: Any, zero_point: Any, bits: int, signed: bool, axis: int
     ) -> Any:
-        if bits == 8 and not signed:
-            zero = op.Cast(zero_point, to=TensorProto.UINT8)
-            along = _along(axis)
-            return op.DequantizeLinear(
-                op.QuantizeLinear(x, scale, zero, **along), scale, zero, **along
-            )
         step = _spread(op, scale, x, axis)
         if signed and bits == 1:
             return by_sign(x, step, bits=1)
@@ -82,17 +75,19 @@ def translations(opset: int) -> dict[Callable[..., Any], Callable[..., Any]]:
         zero = _spread(op, op.Cast(zero_point, to=TensorProto.FLOAT), x, axis)
         return simulate(x, step, zero, bits=bits, signed=int(signed), low=low, high=high)
 
+    def requantize(x: Any, scale: Any, zero_point: Any) -> Any:
+        zero = op.Cast(zero_point, to=TensorProto.UINT8)
+        return op.DequantizeLinear(op.QuantizeLinear(x, scale, zero), scale, zero)
+
     def dequantize(levels: Any, scale: Any, zero_point: Any, axis: int) -> Any:
-        return op.DequantizeLinear(levels, scale, zero_point, **_along(axis))
+        along = {"axis": axis} if axis >= 0 else {}
+        return op.DequantizeLinear(levels, scale, zero_point, **along)
 
     return {
         torch.ops.hwflow.fake_quantize.default: fake_quantize,
+        torch.ops.hwflow.requantize.default: requantize,
         torch.ops.hwflow.dequantize.default: dequantize,
     }
-
-
-def _along(axis: int) -> dict[str, int]:
-    return {"axis": axis} if axis >= 0 else {}
 
 
 def _spread(op: Any, per_index: Any, x: Any, axis: int) -> Any:
