@@ -48,7 +48,9 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / "digits_resnet8.safetensors"
     run = folder / "search"
-    step("1. A trained network", "ResNet-8 learns scikit-learn's handwritten digits (8 x 8 pixels).")
+    step(
+        "1. A trained network", "ResNet-8 learns scikit-learn's handwritten digits (8 x 8 pixels)."
+    )
     if not weights.exists():
         train_digits(weights)
     step(
@@ -58,8 +60,8 @@ def main(folder: Path) -> None:
     hwflow("cost", *MODEL, "--on", "eyeriss", "--level", "mid")
     step(
         "3. Which networks cost less?",
-        "Every layer may get 2 to 8 bits. The search keeps the networks that no other one beats in\n"
-        "accuracy, energy and latency together. Killed and started again, it goes on.",
+        "Every layer may get 2 to 8 bits. The search keeps the networks that no other one beats\n"
+        "in accuracy, energy and latency together. Killed and started again, it goes on.",
     )
     hwflow(
         "search", *MODEL, "--weights", str(weights), "--data", "digits", "--on", "eyeriss",
@@ -74,7 +76,9 @@ def main(folder: Path) -> None:
         "build", str(run), "--pick", "accuracy > 95 %, least energy",
         "--to", str(folder / "digits.onnx"),
     )  # fmt: skip
-    console.print(f"\nOpen [bold]{run / 'report.html'}[/bold] in a browser: hover and click the front.")
+    console.print(
+        f"\nOpen [bold]{run / 'report.html'}[/bold] in a browser: hover and click the front."
+    )
 
 
 if __name__ == "__main__":

@@ -51,7 +51,38 @@ _WHERE = {
     "to_onnx": "export",
 }
 
-__all__ = sorted([*_WHERE, "__version__"])
+__all__ = [
+    "Accelerator",
+    "Accuracy",
+    "Choice",
+    "Coarse",
+    "Cost",
+    "Design",
+    "Exhaustive",
+    "Front",
+    "HwflowError",
+    "Layer",
+    "Limits",
+    "Mid",
+    "NSGA2",
+    "Network",
+    "Preprocess",
+    "Problem",
+    "Random",
+    "Space",
+    "Study",
+    "Trial",
+    "Workload",
+    "__version__",
+    "fuse",
+    "load",
+    "load_data",
+    "load_machine",
+    "machine_names",
+    "quantize",
+    "search",
+    "to_onnx",
+]
 
 if TYPE_CHECKING:
     from hwflow.cost import Cost, Limits

@@ -23,9 +23,14 @@ CHECK_IMAGES = 1000
 
 
 def build(
-    problem: Problem, trial: Trial, *, finetune: int = 0, data: AnySplit | None = None, seed: int = 0
+    problem: Problem,
+    trial: Trial,
+    *,
+    finetune: int = 0,
+    data: AnySplit | None = None,
+    seed: int = 0,
 ) -> Network:
-    """Return the network of a trial, after `finetune` epochs on `data` with the original as teacher.
+    """Return a trial's network, after `finetune` epochs on `data` with the original as teacher.
 
     The workload read back from the built network must be the one whose cost was searched; a
     HwflowError names the first layer where they differ (a fault of an edit, never of the user).

@@ -128,8 +128,8 @@ class Parts:
 
     def _space(self, name: str) -> Space:
         make = plugins.load("edits", name)
-        space: Space = make(self.network, bits=self.job.bits) if name == "quantize" else make(
-            self.network
+        space: Space = (
+            make(self.network, bits=self.job.bits) if name == "quantize" else make(self.network)
         )
         return space
 

@@ -86,9 +86,7 @@ def search(job: Job, folder: Path, show: Callable[[Progress], None] | None = Non
 class _Recorder:
     """Writes run.toml when the run folder is there, and passes progress on."""
 
-    def __init__(
-        self, parts: Parts, folder: Path, show: Callable[[Progress], None] | None
-    ) -> None:
+    def __init__(self, parts: Parts, folder: Path, show: Callable[[Progress], None] | None) -> None:
         self._parts, self._folder, self._show = parts, folder, show
         self.provenance = provenance(parts)
         self._written = False

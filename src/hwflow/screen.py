@@ -142,11 +142,19 @@ def _written(built: Mapping[str, Any]) -> str:
     export = built["export"]
     if not export:
         return f"Written: {built['written']}"
+    same, settings = export["agreement"], export["settings"]
+    agrees = "" if same is None else f" agrees with torch on {100 * same:.2f} % of"
+    under = f" (with {_settings(settings)})" if settings else ""
     return (
-        f"Written: {built['written']}. ONNX Runtime agrees with torch on "
-        f"{100 * export['agreement']:.2f} % of {export['inputs']} test images; "
-        f"{export['simulated_layers']} layers of other than 8 bits are simulated."
+        f"Written: {built['written']}. "
+        f"ONNX Runtime{agrees} {export['inputs']} test images{under}. "
+        f"{export['integer_layers']} layers read 8-bit operands only; "
+        f"{export['simulated_layers']} have others, which are simulated."
     )
+
+
+def _settings(settings: Mapping[str, str]) -> str:
+    return ", ".join(f"{key} = {value}" for key, value in settings.items())
 
 
 @contextmanager
@@ -177,6 +185,4 @@ class SearchBar:
         note = f"best {best}, hypervolume {progress.hypervolume:.3f}"
         if progress.infeasible:
             note += f", {progress.infeasible} beyond the limits"
-        self._bar.update(
-            self._task, completed=progress.evaluated, total=progress.budget, note=note
-        )
+        self._bar.update(self._task, completed=progress.evaluated, total=progress.budget, note=note)

@@ -68,6 +68,9 @@ class NSGA2:
 
     def run(self, problem: Problem, evaluate: Evaluate) -> None:
         """Ask for one population after the other, until every plan has been asked for."""
+        if not len(problem.space):
+            evaluate([()])  # nothing to breed
+            return
         asked = _Asked()
         plans = shuffled_plans(problem.space, random.Random(self.seed))
         fresh = (plan for plan in plans if plan not in asked.plans)
