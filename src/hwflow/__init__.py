@@ -52,6 +52,7 @@ _WHERE = {
 }
 
 __all__ = [
+    "NSGA2",
     "Accelerator",
     "Accuracy",
     "Choice",
@@ -64,7 +65,6 @@ __all__ = [
     "Layer",
     "Limits",
     "Mid",
-    "NSGA2",
     "Network",
     "Preprocess",
     "Problem",
