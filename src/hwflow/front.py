@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isnan
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -66,8 +67,11 @@ class Front:
 
     @classmethod
     def of(cls, trials: Sequence[Trial], objectives: Sequence[str]) -> Front:
-        """Keep the non-dominated feasible trials; equal ones are kept once (the earliest)."""
-        good = [trial for trial in trials if trial.quality is not None]
+        """Keep the non-dominated feasible trials; equal ones are kept once (the earliest).
+
+        Trials without a quality, or with one that is NaN, are left out.
+        """
+        good = [t for t in trials if t.quality is not None and not isnan(t.quality)]
         points = np.array([_minimise(t, objectives) for t in good]).reshape(
             len(good), len(objectives)
         )
