@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy import BitPart, SetBits, ToyCost, chain, toy_problem
 
@@ -74,6 +74,7 @@ def test_a_machine_is_given_by_name_or_as_it_is() -> None:
     assert named.design.machine.name == "eyeriss"
 
 
+@settings(max_examples=15)
 @given(PLANS)
 def test_costs_of_many_plans_are_those_of_each(plans: list[tuple[int, ...]]) -> None:
     problem = toy_problem()
@@ -85,6 +86,7 @@ def test_costs_of_many_plans_are_those_of_each(plans: list[tuple[int, ...]]) -> 
         np.testing.assert_allclose(values, [cost.total[name] for cost in expected])
 
 
+@settings(max_examples=15)
 @given(PLANS)
 def test_the_short_cut_over_bits_changes_nothing(plans: list[tuple[int, ...]]) -> None:
     workload = chain()

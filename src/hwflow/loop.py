@@ -60,13 +60,14 @@ def search(
 ) -> Front:
     """Search a problem and return the front; `out` is the run folder, None keeps it in memory.
 
-    evaluations: how many distinct plans may be evaluated; seconds: how long, earlier sessions
-    included, finished with what runs at that moment. workers: processes; threads: those of each
+    evaluations: how many distinct plans may be evaluated; seconds: how long to search, earlier
+    sessions included (what runs at the end is finished). workers: processes; threads: those of each
     evaluation. The front does not depend on workers, nor on being stopped and started again.
     on_trial: called with a Progress after every trial. provenance: kept in the study, not compared.
 
-    Raises InfeasibleError when no plan meets the limits (before anything is evaluated or written),
-    StudyError when the run folder cannot be used, HwflowError when a quality is not finite.
+    Raises InfeasibleError when no plan can meet the limits (before anything is evaluated or
+    written) or none that was tried does, StudyError when the run folder cannot be used, HwflowError
+    when a quality is no finite number, WorkerError when a worker process dies.
     """
     _check_budget(
         {"evaluations": evaluations, "seconds": seconds, "workers": workers, "threads": threads}

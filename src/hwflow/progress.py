@@ -40,6 +40,8 @@ class Standing:
         self._objectives = tuple(objectives)
         self._points = front.points()
         self._worst = np.array([front.reference.get(name, -np.inf) for name in objectives])
+        self._volume: float | None = None
+        """None where it must be computed again."""
         self.best: float | None = max(
             (trial.quality for trial in trials if trial.quality is not None), default=None
         )
@@ -50,11 +52,16 @@ class Standing:
             return
         self.best = trial.quality if self.best is None else max(self.best, trial.quality)
         point = Front((trial,), self._objectives).points()
-        self._worst = np.maximum(self._worst, point[0])
+        if (point[0] > self._worst).any():
+            self._worst = np.maximum(self._worst, point[0])
+            self._volume = None
         if not (self._points <= point).all(axis=1).any():
             kept = self._points[~(self._points >= point).all(axis=1)]
             self._points = np.concatenate([kept, point])
+            self._volume = None
 
     def hypervolume(self) -> float:
         """Return the hypervolume of the front so far, measured from the worst trial so far."""
-        return covered(self._points, self._worst) if len(self._points) else 0.0
+        if self._volume is None:
+            self._volume = covered(self._points, self._worst) if len(self._points) else 0.0
+        return self._volume

@@ -1,7 +1,7 @@
 """A study: the run folder that keeps every trial of a search, which may be killed at any moment.
 
     with Study.start("runs/r20", settings) as study:      # makes it, or goes on with it
-        study.add(trial)                                   # on the disk when it returns
+        study.add(trial)                                   # committed when it returns
     Study.read("runs/r20").front().pick("knee")
 
 The settings that decide what the trials mean are recorded once; going on with others is refused
@@ -38,6 +38,9 @@ __all__ = ["STUDY_FILE", "Study", "trial_seed", "write_csv"]
 UNNUMBERED = -1
 """Number of trials that were not feasible: they were costed, not evaluated."""
 
+FLUSH_EVERY = 1.0
+"""Seconds of trials that a loss of power may take; the end of the process takes none."""
+
 
 def trial_seed(seed: int, plan: Plan) -> int:
     """Return a trial's seed: the first 8 bytes of SHA-256 of study seed and plan, without sign."""
@@ -58,6 +61,7 @@ class Study:
             key: json.loads(value) for key, value in files.rows_of(db, "settings")
         }
         """What the trials were made with."""
+        self._flushed, self._flushing = -FLUSH_EVERY, False
         self._sessions = files.rows_of(db, "sessions")
         self._answers: dict[str, str] = dict(files.rows_of(db, "answers"))
         rows = files.rows_of(db, "trials")
@@ -150,7 +154,7 @@ class Study:
         self._db = self._lock = None
 
     def add(self, trial: Trial, *, started: float = 0.0, elapsed: float | None = None) -> None:
-        """Commit one trial. It is on the disk when this returns.
+        """Commit one trial: when this returns, the end of the process does not lose it.
 
         `started` is in seconds since 1970, `elapsed` in seconds of searching (see `elapsed`).
         """
@@ -163,12 +167,21 @@ class Study:
         for trial in trials:
             self._check_new(trial)
         spent = self.elapsed if elapsed is None else elapsed
+        self._flush_in_time()
         files.insert(self._writable(), "trials", [_row(t, started, spent) for t in trials])
         self.elapsed = max(self.elapsed, spent)
         for trial in trials:
-            self._trials[trial.plan] = replace(trial, space=None)
+            self._trials[trial.plan] = trial if trial.space is None else replace(trial, space=None)
             if trial.quality is not None:
                 self._numbers.add(trial.number)
+
+    def _flush_in_time(self) -> None:
+        now = time.monotonic()
+        due = now - self._flushed >= FLUSH_EVERY
+        if due != self._flushing:
+            files.flush(self._writable(), due)
+        self._flushing = due
+        self._flushed = now if due else self._flushed
 
     def _check_new(self, trial: Trial) -> None:
         if trial.plan in self._trials or (

@@ -4,8 +4,9 @@ What holds after SIGKILL at any moment:
 
 * a study is made in a scratch file and moved to its name when whole, so a `study.db` that cannot be
   read is damage, never the trace of an early death;
-* write-ahead log with ``synchronous=FULL``: a commit is on the disk before it returns (0.4 ms on an
-  SSD), a torn one is rolled back when the file is next opened;
+* write-ahead log: a commit belongs to the operating system when it returns, a torn one is rolled
+  back when the file is next opened. The log is put on the disk once a second, so that even a loss
+  of power takes no more than the last second's trials, and never the study;
 * the lock is SQLite's own on `study.lock`, held by the operating system: it ends with its holder;
 * at rest (closed normally) the study is one file, in rollback mode, that can be read or copied
   without its folder being writable.
@@ -67,17 +68,17 @@ def _checksum(row: Sequence[Any]) -> str:
 def insert(db: sqlite3.Connection, table: str, rows: Sequence[Row], how: str = "INSERT") -> None:
     """Write rows in one transaction; `how` may be "REPLACE", for rows whose key is known."""
     marks = ", ".join("?" * (len(rows[0]) + 1)) if rows else ""
-    with guarded(db_name(db)), transaction(db):
+    with guarded(db), transaction(db):
         db.executemany(f"{how} INTO {table} VALUES ({marks})", map(sealed, rows))
 
 
 def rows_of(db: sqlite3.Connection, table: str) -> list[Row]:
     """Read a table in the order of writing, without its check sums, which must agree."""
-    with guarded(db_name(db)):
+    with guarded(db):
         rows = db.execute(f"SELECT * FROM {table} ORDER BY rowid").fetchall()
     for *row, checksum in rows:
         if _checksum(row) != checksum:
-            raise damaged(db_name(db), f"a row of its table {table} was changed")
+            raise damaged(_name(db), f"a row of its table {table} was changed")
     return [row[:-1] for row in rows]
 
 
@@ -93,26 +94,27 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
     db.execute("COMMIT")
 
 
-def db_name(db: sqlite3.Connection) -> str:
-    """Return the path of an open database, "" in memory."""
-    return str(db.execute("PRAGMA database_list").fetchone()[2])
+def _name(place: str | Path | sqlite3.Connection) -> str:
+    if isinstance(place, sqlite3.Connection):
+        return str(place.execute("PRAGMA database_list").fetchone()[2]) or "the study in memory"
+    return str(place)
 
 
 @contextmanager
-def guarded(where: str | Path) -> Iterator[None]:
+def guarded(where: str | Path | sqlite3.Connection) -> Iterator[None]:
     """Turn SQLite's errors and those of the file system into a StudyError."""
     try:
         yield
     except sqlite3.OperationalError as error:
         raise StudyError(
-            f"Cannot read or write {where}: {error}. "
+            f"Cannot read or write {_name(where)}: {error}. "
             "Check that the folder may be written to and the disk has space."
         ) from error
     except sqlite3.DatabaseError as error:
-        raise damaged(where, str(error)) from error
+        raise damaged(_name(where), str(error)) from error
     except OSError as error:
         raise StudyError(
-            f"Cannot read or write {where}: {error.strerror}. "
+            f"Cannot read or write {_name(where)}: {error.strerror}. "
             "Give a folder that may be written to (--out)."
         ) from error
 
@@ -189,8 +191,13 @@ def connect(path: Path) -> sqlite3.Connection:
     db = _open(path, "rw")
     with guarded(path):
         db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA synchronous=FULL")
     return db
+
+
+def flush(db: sqlite3.Connection, at_once: bool) -> None:
+    """Say whether commits put the log, and all before them in it, on the disk."""
+    with guarded(db):
+        db.execute(f"PRAGMA synchronous={'FULL' if at_once else 'NORMAL'}")
 
 
 def _open(path: Path, mode: str) -> sqlite3.Connection:
@@ -237,10 +244,11 @@ def create(folder: Path, settings: Sequence[Row]) -> None:
 
 def make_tables(db: sqlite3.Connection, settings: Sequence[Row]) -> None:
     """Make the tables of a new study in an empty database."""
-    with guarded(db_name(db)):
-        db.executescript(TABLES)
-        db.execute(f"PRAGMA application_id={APPLICATION}")
-        db.execute(f"PRAGMA user_version={SCHEMA}")
+    with guarded(db):
+        db.executescript(
+            f"BEGIN; {TABLES} PRAGMA application_id={APPLICATION}; "
+            f"PRAGMA user_version={SCHEMA}; COMMIT;"
+        )
     insert(db, "settings", settings)
 
 

@@ -2,13 +2,14 @@
 
 A worker ends with the process that started it, however that dies: an idle one sees its pipe close,
 a busy one is watched by a thread. Workers are started afresh (spawn), never forked, as torch's
-thread pool does not survive a fork.
+thread pool does not survive a fork. Nothing is ever unpacked but what the parent itself sent.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 import traceback
@@ -40,13 +41,14 @@ class Workers:
 
     def __init__(self, count: int, space: Space, quality: Quality, threads: int) -> None:
         self._count = count
+        self._threads = threads
         self._task = (space, quality, threads)
         self._processes: dict[Connection, BaseProcess] = {}
         self._busy: dict[Connection, Job] = {}
 
     def run(self, jobs: Iterator[Job]) -> Iterator[tuple[Job, Outcome]]:
         """Yield jobs as they are done. After a failure the others in hand are finished first."""
-        failure: Exception | None = None
+        failure: WorkerError | None = None
         while True:
             if failure is None:
                 failure = self._hand_out(jobs)
@@ -62,49 +64,39 @@ class Workers:
         if failure is not None:
             raise failure
 
-    def _hand_out(self, jobs: Iterator[Job]) -> Exception | None:
+    def _hand_out(self, jobs: Iterator[Job]) -> WorkerError | None:
         """Give every idle worker a job, as long as there are any; return what went wrong."""
         while len(self._busy) < self._count and (job := next(jobs, None)) is not None:
-            try:
-                link = self._idle()
-            except WorkerError as error:
-                return error
+            if not self._processes:
+                self._start()
+            link = next(link for link in self._processes if link not in self._busy)
             try:
                 link.send(job)
-            except BrokenPipeError:
+            except OSError:
                 return self._death(link, job)
             self._busy[link] = job
         return None
 
-    def _idle(self) -> Connection:
-        for link in self._processes:
-            if link not in self._busy:
-                return link
-        return self._start()
-
-    def _start(self) -> Connection:
+    def _start(self) -> None:
+        """Start all workers, then send each its task: they come up side by side."""
+        message = _by_value(self._task)
         context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, *self._task), name="hwflow worker")
-        try:
-            with _thread_limit(self._task[2]):
+        with _thread_limit(self._threads):
+            for _ in range(self._count):
+                ours, theirs = context.Pipe()
+                process = context.Process(target=_serve, args=(theirs,), name="hwflow worker")
                 process.start()
-        except Exception as error:
-            raise WorkerError(
-                f"A worker process cannot be started: {error}. Space and quality must be of "
-                "classes that can be imported by name, not made inside a function; "
-                "or search with workers=1."
-            ) from error
-        finally:
-            theirs.close()
-        self._processes[ours] = process
-        return ours
+                theirs.close()
+                self._processes[ours] = process
+        for link in self._processes:
+            with suppress(OSError):  # a worker that is dead already is found out by its first job
+                link.send_bytes(message)
 
-    def _receive(self, link: Connection) -> Outcome | Exception:
+    def _receive(self, link: Connection) -> Outcome | WorkerError:
         job = self._busy.pop(link)
         try:
             answer = link.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):
             return self._death(link, job)
         return answer if isinstance(answer, Outcome) else WorkerError(answer)
 
@@ -120,10 +112,9 @@ class Workers:
         )
 
     def close(self) -> None:
-        """End the workers: the idle by closing their pipes, the busy at once."""
+        """End the workers at once; between jobs they hold nothing that could be lost."""
         for link, process in self._processes.items():
-            if link in self._busy:
-                process.terminate()
+            process.terminate()
             link.close()
         for process in self._processes.values():
             process.join(_PATIENCE)
@@ -133,14 +124,41 @@ class Workers:
         self._processes, self._busy = {}, {}
 
 
-def _serve(link: Connection, space: Space, quality: Quality, threads: int) -> None:
-    """Evaluate what comes down the pipe until it is closed."""
+def _by_value(task: tuple[Space, Quality, int]) -> bytes:
+    """Return what a worker's pipe unpacks into the task.
+
+    Pipes would send torch tensors as shared memory: a file descriptor each (ResNet-152 has more
+    tensors than a process may have files open), of a size that containers do not grant.
+    """
+    try:
+        return pickle.dumps(task)
+    except Exception as error:
+        raise WorkerError(
+            f"The problem cannot be sent to worker processes: {error}. Space and quality must be "
+            "of classes that can be imported by name, not made inside a function; "
+            "or search with workers=1."
+        ) from error
+
+
+def _serve(link: Connection) -> None:
+    """Take the task, then evaluate what comes down the pipe until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with suppress(EOFError, OSError):
+        task = _unpack(link)
         while True:
             job = link.recv()
-            link.send(_answer(job, space, quality, threads))
+            link.send(task if isinstance(task, str) else _answer(job, *task))
+
+
+def _unpack(link: Connection) -> tuple[Space, Quality, int] | str:
+    try:
+        task: tuple[Space, Quality, int] = link.recv()
+    except (EOFError, OSError):
+        raise
+    except Exception:
+        return f"A worker process cannot take up the problem:\n{traceback.format_exc()}"
+    return task
 
 
 def _answer(job: Job, space: Space, quality: Quality, threads: int) -> Outcome | str:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, fx
 
 from hwflow.errors import DataError, ModelError
+from hwflow.extract.call import is_quantizer
 from hwflow.fake_quantize import fake_quantize, grid
 
 SAMPLES = 16384
@@ -120,8 +121,8 @@ def observe(
 ) -> dict[str, Observed]:
     """Run `inputs` through `module` and return what each named node was seen to hold.
 
-    Takes the same values in every run. Raises DataError for an empty set of inputs and ModelError
-    when a tensor holds no finite numbers.
+    Values are those of the network without quantisers, and the same ones in every run. Raises
+    DataError for an empty set of inputs and ModelError when a tensor holds no finite numbers.
     """
     if len(inputs) == 0:
         raise DataError("There are no calibration inputs. Give at least one, better 100 or more.")
@@ -133,7 +134,7 @@ def observe(
 
 
 class _Watch(fx.Interpreter):
-    """Runs a graph and keeps some values of the watched nodes."""
+    """Runs a graph in floats, past its quantisers, and keeps some values of the watched nodes."""
 
     def __init__(self, module: fx.GraphModule, nodes: Mapping[str, fx.Node], chunks: int) -> None:
         super().__init__(module)
@@ -145,7 +146,7 @@ class _Watch(fx.Interpreter):
         self.random = torch.Generator().manual_seed(0)
 
     def run_node(self, n: fx.Node) -> Any:
-        value = super().run_node(n)
+        value = self.env[n.all_input_nodes[0]] if is_quantizer(n) else super().run_node(n)
         for name in self.names.get(n, ()):
             self.kept[name].append(self._look(name, value))
         return value

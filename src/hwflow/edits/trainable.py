@@ -1,13 +1,13 @@
 """An exported graph that can be trained.
 
 `torch.export` fixes the mode of dropout and batch normalisation in their arguments, and its modules
-refuse `train()`. :class:`TrainableGraph` switches those arguments.
+refuse `train()`. :class:`TrainableGraph` switches those arguments with its `training` flag.
 """
 
 from __future__ import annotations
 
 import copy
-from typing import Self
+from typing import Any
 
 import torch
 from torch import fx
@@ -27,13 +27,17 @@ _RUNNING_MEAN = 3
 class TrainableGraph(fx.GraphModule):
     """A graph of ATen operators whose `train()` and `eval()` do what they do for other modules."""
 
-    def train(self, mode: bool = True) -> Self:
-        """Switch dropout and batch normalisation to training (or to evaluation) and return self."""
-        super().train(mode)
-        switched = [_switch(node, mode) for node in self.graph.nodes if _has_mode(node)]
-        if any(switched):
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        # whoever switches modes, by train() or by hand, sets this flag
+        if name == "training" and "_graph" in self.__dict__:
+            self._switch(value)
+
+    def _switch(self, mode: bool) -> None:
+        """Let dropout and batch normalisation do what they do in training, or in evaluation."""
+        changed = [_set_mode(node, mode) for node in self.graph.nodes if _has_mode(node)]
+        if any(changed):
             self.recompile()
-        return self
 
 
 def trainable(module: fx.GraphModule) -> TrainableGraph:
@@ -56,7 +60,7 @@ def _has_mode(node: fx.Node) -> bool:
     return not is_norm or node.args[_RUNNING_MEAN] is not None
 
 
-def _switch(node: fx.Node, mode: bool) -> bool:
+def _set_mode(node: fx.Node, mode: bool) -> bool:
     """Set the mode of one operator; return whether that changed it."""
     index = _ON_IN_TRAINING[node.target]  # type: ignore[index]
     if node.args[index] == mode:

@@ -8,7 +8,7 @@ from torch import fx
 
 from hwflow.extract import geometry
 from hwflow.extract.call import Call, Rule, elements, shape_of
-from hwflow.extract.nodes import BATCH_NORM, BIAS, Node
+from hwflow.extract.nodes import BATCH_NORM, BIAS, Node, clamp_name
 
 
 def _identity(call: Call) -> Node:
@@ -37,7 +37,12 @@ def _dropout(call: Call) -> Node:
 
 
 def _activation(call: Call) -> Node:
-    return call.make("act", [call.actives[0]], act=(call.name,))
+    name = call.name
+    if name == "hardtanh":
+        name = clamp_name(call["min_val"], call["max_val"], name)
+    elif name == "clamp" and not any(call.is_active(call[key]) for key in ("min", "max")):
+        name = clamp_name(call["min"], call["max"], name)
+    return call.make("act", [call.actives[0]], act=(name,))
 
 
 def _prelu(call: Call) -> Node:

@@ -94,6 +94,7 @@ class Scope:
 
     def parameters(self, constant: object) -> tuple[str, ...]:
         """Return the keys of the parameters that a constant is made from."""
+        constant = weight_source(constant)
         if not isinstance(constant, fx.Node) or constant in self.active:
             return ()
         if constant.op == "get_attr":

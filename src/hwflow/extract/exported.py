@@ -147,7 +147,7 @@ def export_network(network: Network, dynamic_batch: bool = False) -> fx.GraphMod
         try:
             program = torch.export.export(network.module, (example,), dynamic_shapes=dynamic)
         except Exception as error:
-            raise ModelError(_export_failed(network, error)) from error
+            raise ModelError(_export_failed(network, error, dynamic_batch)) from error
         exported = program.module()
         if not normalise(exported):
             exported = program.run_decompositions({}).module()
@@ -155,12 +155,14 @@ def export_network(network: Network, dynamic_batch: bool = False) -> fx.GraphMod
     return exported
 
 
-def _export_failed(network: Network, error: Exception) -> str:
+def _export_failed(network: Network, error: Exception, any_batch: bool) -> str:
     reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    shape = tuple(network.example.shape)
+    batch = " for any batch (write x.shape[0], not len(x) or a number)" if any_batch else ""
     return (
-        f"Network {network.name!r} cannot be exported: {reason.strip()} "
-        f"torch.export must be able to trace it on an input of shape {tuple(network.example.shape)}"
-        ": take branches that depend on values out of its forward, or give an ONNX file instead."
+        f"Network {network.name!r} cannot be exported: {reason.strip().rstrip('.')}. torch.export "
+        f"must be able to trace it on an input of shape {shape}{batch}: take branches that depend "
+        "on values out of its forward, or give an ONNX file instead."
     )
 
 

@@ -37,6 +37,13 @@ def is_leaf(kind: str) -> bool:
     return bool(found) and not head and not tail.startswith(_NOT_LEAVES)
 
 
+def clamp_name(low: float | None, high: float | None, otherwise: str) -> str:
+    """Return the name of an activation that clamps to these limits."""
+    if low == 0 and high is None:
+        return "relu"
+    return "relu6" if (low, high) == (0, 6) else otherwise
+
+
 @dataclass(frozen=True, slots=True)
 class Label:
     """What a layer may be called, best first: by its weight, its module, its operator."""

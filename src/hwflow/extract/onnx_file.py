@@ -17,7 +17,7 @@ from hwflow.extract.nodes import Graph, Node
 from hwflow.extract.onnx_bytes import load_without_weights
 from hwflow.extract.onnx_call import OnnxCall, OnnxRule
 from hwflow.extract.onnx_names import places
-from hwflow.extract.onnx_values import Values
+from hwflow.extract.onnx_values import SIMULATED, Values
 from hwflow.workload import Input, Workload
 
 BITS_KEY = "hwflow.bits"
@@ -40,8 +40,9 @@ def read_onnx(path: str | Path) -> Workload:
     """
     path = Path(path)
     model = _load(path)
-    if model.functions:
-        model = inliner.inline_local_functions(model)
+    foreign = [(f.domain, f.name) for f in model.functions if f.domain != SIMULATED]
+    if foreign:
+        model = inliner.inline_selected_functions(model, foreign, exclude=False)
     return fold(_graph(model, path)).workload
 
 
@@ -84,8 +85,9 @@ def _nodes(model: onnx.ModelProto, values: Values, batch: int) -> Iterator[Node]
 
 
 def _read(call: OnnxCall) -> list[Node]:
-    standard = call.node.domain in {"", "ai.onnx"}
-    rule = RULES.get(call.node.op_type) if standard else None
+    rule = RULES.get(call.node.op_type) if call.node.domain in {"", "ai.onnx"} else None
+    if call.node.domain == SIMULATED:
+        rule = onnx_pointwise.simulated
     made = rule(call) if rule else call.unknown()
     return made if isinstance(made, list) else [made]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from hwflow.extract import geometry
-from hwflow.extract.nodes import BATCH_NORM, BIAS, QUANTIZE, Node
+from hwflow.extract.nodes import BATCH_NORM, BIAS, QUANTIZE, Node, clamp_name
 from hwflow.extract.onnx_call import OnnxCall, OnnxRule
 from hwflow.extract.onnx_products import zeros
 
@@ -42,9 +42,7 @@ def _clip(call: OnnxCall) -> str:
         call.attrs.get(key) if array is None else float(array.reshape(-1)[0])
         for key, array in (("min", call.array(1)), ("max", call.array(2)))
     )
-    if low != 0:
-        return "clamp"
-    return "relu" if high is None else "relu6" if high == 6 else "clamp"
+    return clamp_name(low, high, "clamp")
 
 
 def _prelu(call: OnnxCall) -> Node:
@@ -150,6 +148,11 @@ def _resize(call: OnnxCall) -> Node:
 
 def _quantize(call: OnnxCall) -> Node:
     return call.make(QUANTIZE, [call.input(0)], bits=call.values.bits(call.result))
+
+
+def simulated(call: OnnxCall) -> Node:
+    """Return a grid that the file computes in floating point: a function of hwflow's exporter."""
+    return call.make(QUANTIZE, [call.input(0)], bits=int(call.attrs["bits"]))
 
 
 RULES: dict[str, OnnxRule] = {

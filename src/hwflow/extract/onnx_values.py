@@ -16,11 +16,15 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import defs, helper, numpy_helper, shape_inference
+from onnx.checker import ValidationError
 from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
 from onnx.reference.ops import load_op
 
 from hwflow.errors import ModelError
 from hwflow.workload import FLOAT_BITS, Shape
+
+SIMULATED = "hwflow"
+"""Domain of the functions by which hwflow's exporter writes grids that ONNX has no type for."""
 
 _SMALL = 4096
 """Constants of at most so many elements are kept: indices, shapes, axes; weights are not read."""
@@ -30,6 +34,11 @@ _THROUGH = frozenset({
     "Transpose", "Unsqueeze",
 })  # fmt: skip
 """Operators behind which a weight is still the same weight."""
+
+_KEEPS_SHAPE = frozenset({
+    "GroupNormalization", "MeanVarianceNormalization", "SimplifiedLayerNormalization",
+})  # fmt: skip
+"""Operators of the shape of their input, which onnx's inference does not say."""
 
 _FLOATS = frozenset({
     onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE,
@@ -49,8 +58,8 @@ class Values:
         self.makers: dict[str, onnx.NodeProto] = {}
         self.sizes: dict[str, int] = {}
         self.origins: dict[str, tuple[str, ...]] = {}
-        self.declared = {info.name: info.type for info in model.graph.value_info}
-        self.declared |= {info.name: info.type for info in model.graph.output}
+        noted = (*model.graph.value_info, *model.graph.output)
+        self.declared = {info.name: info.type for info in noted if _sized(info.type)}
         for tensor in model.graph.initializer:
             self._add_initializer(tensor, folder)
 
@@ -59,13 +68,13 @@ class Values:
         self.types[tensor.name] = helper.make_tensor_type_proto(tensor.data_type, tensor.dims)
         self.constants.add(tensor.name)
         self.sizes[tensor.name] = count
-        self.origins[tensor.name] = (tensor.name,)
+        self.origins[tensor.name] = (tensor.name,) if tensor.dims else ()
         if count > _SMALL:
             return
         if uses_external_data(tensor):
             try:
                 load_external_data_for_tensor(tensor, str(folder))
-            except (OSError, ValueError):
+            except (OSError, ValueError, ValidationError):
                 return
         self.arrays[tensor.name] = numpy_helper.to_array(tensor)
 
@@ -109,6 +118,9 @@ class Values:
         except (defs.SchemaError, shape_inference.InferenceError, RuntimeError):
             found = {}
         declared = {name: self.declared[name] for name in node.output if name in self.declared}
+        keeps = node.op_type in _KEEPS_SHAPE or node.domain == SIMULATED
+        if keeps and node.input[0] in given:
+            declared = {node.output[0]: given[node.input[0]]}
         return declared | {name: kind for name, kind in found.items() if _sized(kind)}
 
     def _sizes_of(self, node: onnx.NodeProto) -> np.ndarray[Any, Any]:

@@ -179,8 +179,11 @@ class _Canonical(Repair):  # type: ignore[misc]  # pymoo has no types
     def __init__(self, space: Space) -> None:
         super().__init__()
         self._space = space
+        self._dependent = any(choice.only_if is not None for choice in space.choices)
 
     def _do(self, problem: Any, genes: np.ndarray, **_: Any) -> np.ndarray:
+        if not self._dependent:
+            return genes
         return _genes([self._space.canonical(row) for row in genes])
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from hwflow.cost import CostModel
+from hwflow.errors import HwflowError
 from hwflow.front import Trial
 from hwflow.problem import Problem
 from hwflow.solvers import Solver
 from hwflow.space import Plan, Space
-from hwflow.testing.check import require
+from hwflow.testing.check import CheckError, require
 from hwflow.testing.toy import toy_problem
 
 
@@ -60,7 +61,7 @@ class _Door:
 
     def __call__(self, plans: Sequence[Plan]) -> list[Trial]:
         require(self.left > 0, "The solver went on after `evaluate` had ended the run.")
-        wanted = [self.problem.space.canonical(plan) for plan in plans]
+        wanted = [self._canonical(plan) for plan in plans]
         totals = self.problem.costs(wanted)
         for plan, cost in zip(wanted, totals, strict=True):
             if self.left <= 0:
@@ -73,6 +74,14 @@ class _Door:
         if self.left <= 0:
             raise _SpentError
         return [self.trials[plan] for plan in wanted]
+
+    def _canonical(self, plan: Plan) -> Plan:
+        try:
+            return self.problem.space.canonical(plan)
+        except HwflowError as error:
+            raise CheckError(
+                f"The solver asks for a plan that is not of the space: {error}"
+            ) from error
 
 
 def _asked(solver: Solver, evaluations: int, cost: CostModel | None) -> list[Plan]:

@@ -3,14 +3,42 @@
 ``leaf`` is a vector that holds all that an inner tile (scratchpad tile and unrolling) decides.
 """
 
+# Numba infers the types of kernels at their first call.
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, type-arg"
+
 from __future__ import annotations
 
 import numpy as np
 from numba import njit
 
 from hwflow.costs.fine.layout import (
-    AD, AE, AR, AW, BUFFER, DB, DB0, DE, DR, DRAM_RATE, DW, E0, FILL_DRAM, FILL_PORT, HOP, IDLE,
-    LANES, MODE, OVERLAP, PADDED, PORT_RATE, PR0, PW0, ROOM, STAYS, STEP, WRITE_RATE,
+    AD,
+    AE,
+    AR,
+    AW,
+    BUFFER,
+    DB,
+    DB0,
+    DE,
+    DR,
+    DRAM_RATE,
+    DW,
+    E0,
+    FILL_DRAM,
+    FILL_PORT,
+    HOP,
+    IDLE,
+    LANES,
+    MODE,
+    OVERLAP,
+    PADDED,
+    PORT_RATE,
+    PR0,
+    PW0,
+    ROOM,
+    STAYS,
+    STEP,
+    WRITE_RATE,
 )  # fmt: skip
 from hwflow.costs.fine.shape import C, G, K, N, P, Q, R, S
 
@@ -24,7 +52,7 @@ LEAF = 23
 
 TOLERANCE = 1e-11
 
-jit = njit(cache=True, error_model="numpy", nogil=True)
+jit = njit(error_model="numpy", nogil=True)
 
 
 @jit
@@ -77,12 +105,8 @@ def fill_leaf(dims, geo, tab, sca, s, u, lo, hi, fan_i, ends, leaf):
     """Fill a leaf from trips between `lo` and `hi`; steps `u` hold for tensors that stream."""
     at_lo, at_hi = (lo, hi) if tab[PADDED, I] > 0 else (u, u)
     planes = float(dims[G]) * dims[N] * dims[C]
-    rows = least_spans(
-        dims[P], dims[R], geo[0], geo[2], at_lo[P], at_hi[P], at_lo[R], at_hi[R]
-    )
-    columns = least_spans(
-        dims[Q], dims[S], geo[1], geo[3], at_lo[Q], at_hi[Q], at_lo[S], at_hi[S]
-    )
+    rows = least_spans(dims[P], dims[R], geo[0], geo[2], at_lo[P], at_hi[P], at_lo[R], at_hi[R])
+    columns = least_spans(dims[Q], dims[S], geo[1], geo[3], at_lo[Q], at_hi[Q], at_lo[S], at_hi[S])
     size = (
         float(dims[G]) * dims[K] * dims[C] * dims[R] * dims[S],
         planes * rows * columns,
@@ -111,16 +135,16 @@ def fill_leaf(dims, geo, tab, sca, s, u, lo, hi, fan_i, ends, leaf):
 
 
 @jit
-def fan_inputs(dims, geo, s, a):
-    """Return how many PEs each input element of an array tile goes to, on average."""
+def fan_inputs(dims, geo, s, trips):
+    """Return how many PEs each input element goes to: spans of the PEs' tiles over the array's."""
     fan = float(s[K])
     for axis in range(2):
         p, r = P + axis, R + axis
-        stride, dilation = geo[axis], geo[2 + axis]
-        inner = (a[p] - 1) * stride + (a[r] - 1) * dilation + 1
-        outer_p, outer_r = min(a[p] * s[p], dims[p]), min(a[r] * s[r], dims[r])
-        outer = (outer_p - 1) * stride + (outer_r - 1) * dilation + 1
-        fan *= max(1.0, s[p] * s[r] * inner / outer)
+        size = (dims[p], dims[r], geo[axis], geo[2 + axis])
+        outer = spans(size[0], size[1], size[2], size[3], trips[p], trips[r])
+        tiles_p, tiles_r = min(trips[p] * s[p], dims[p]), min(trips[r] * s[r], dims[r])
+        inner = spans(size[0], size[1], size[2], size[3], tiles_p, tiles_r)
+        fan *= max(1.0, inner / outer)
     return fan
 
 
@@ -180,12 +204,6 @@ def less(first, second, than_first, than_second):
     if first < than_first * (1 - TOLERANCE):
         return True
     return first <= than_first * (1 + TOLERANCE) and second < than_second * (1 - TOLERANCE)
-
-
-@jit
-def group_trips(leaf, tensor):
-    """Return the trips of the loops that do not index a tensor."""
-    return leaf[LTM + tensor]
 
 
 @jit

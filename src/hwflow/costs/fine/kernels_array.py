@@ -1,15 +1,34 @@
 """Compiled: unrollings over the array, scratchpad tiles, and the search over both."""
 
+# Numba infers the types of kernels at their first call.
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, type-arg"
+
 from __future__ import annotations
 
 import numpy as np
 
 from hwflow.costs.fine.kernels import (
-    I, LEAF, O, W, bound, end_cycles, fan_inputs, fill_leaf, jit, less,
+    LEAF,
+    I,
+    O,
+    W,
+    bound,
+    end_cycles,
+    fan_inputs,
+    fill_leaf,
+    jit,
+    less,
 )  # fmt: skip
 from hwflow.costs.fine.kernels_buffer import relax, visit
 from hwflow.costs.fine.layout import (
-    FULL, MAX_LEAVES, MAX_VISITS, PAD, PAD_CAP, PADDED, SHARED, WHOLE_S,
+    FULL,
+    MAX_LEAVES,
+    MAX_VISITS,
+    PAD,
+    PAD_CAP,
+    PADDED,
+    SHARED,
+    WHOLE_S,
 )  # fmt: skip
 from hwflow.costs.fine.shape import C, K, N, P, Q, R, S
 
@@ -85,9 +104,7 @@ def fits(tab, sca, geo, a):
     if sca[SHARED] > 0:
         cap = max(tab[PAD_CAP, W], tab[PAD_CAP, I], tab[PAD_CAP, O])
         return weights + inputs + outputs <= cap
-    return (
-        weights <= tab[PAD_CAP, W] and inputs <= tab[PAD_CAP, I] and outputs <= tab[PAD_CAP, O]
-    )
+    return weights <= tab[PAD_CAP, W] and inputs <= tab[PAD_CAP, I] and outputs <= tab[PAD_CAP, O]
 
 
 @jit
@@ -180,7 +197,7 @@ def array_tile(dims, geo, tab, sca, s, a, u, leaf):
         trips[d] = -(-steps // a[d])
         exact[d] = trips[d]
         tile[d] = a[d] * s[d]
-    fan = fan_inputs(dims, geo, s, a)
+    fan = fan_inputs(dims, geo, s, exact if tab[PADDED, I] > 0 else u)
     ends = end_cycles(dims, geo, tab, sca, s, a)
     fill_leaf(dims, geo, tab, sca, s, u, exact, exact, fan, ends, leaf)
     return trips, tile
@@ -275,7 +292,7 @@ def search(dims, geo, tab, sca, spatial, order, start):
             tally[0] += 1
             last = level == depth - 1
             if last:
-                fan = fan_inputs(dims, geo, s, a)
+                fan = fan_inputs(dims, geo, s, lo if tab[PADDED, I] > 0 else u)
                 ends = end_cycles(dims, geo, tab, sca, s, a)
             else:
                 fan, ends = float(s[K]), 0.0

@@ -1,14 +1,34 @@
 """Compiled: buffer tiles. The relaxed pass gives bounds, a visit the best tile of an inner tile."""
 
+# Numba infers the types of kernels at their first call.
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, type-arg"
+
 from __future__ import annotations
 
 import numpy as np
 
 from hwflow.costs.fine.kernels import (
-    LCOMPUTE, LD, LE, LENDS, LR, LTAPS, LTC, LTK, LTM, LW, O, W, corner, finish, group_trips,
-    inputs_moved, jit, keys, less, moved, rest, room,
+    LCOMPUTE,
+    LD,
+    LE,
+    LENDS,
+    LR,
+    LTAPS,
+    LTK,
+    LW,
+    O,
+    W,
+    corner,
+    finish,
+    inputs_moved,
+    jit,
+    keys,
+    less,
+    moved,
+    rest,
+    room,
 )  # fmt: skip
-from hwflow.costs.fine.layout import BUFFER, ROOM, STAYS
+from hwflow.costs.fine.layout import BUFFER, ROOM, STAYS, WHOLE_MAPS
 from hwflow.costs.fine.shape import C, G, K, N, P, Q, R, S
 
 FRONT = 512
@@ -54,8 +74,11 @@ def splits(trips, sizes, counts):
 
 
 @jit
-def split_lists(trips):
-    """Return `splits` of the loops N P Q K: arrays (4, most) of inner and outer trips, lengths."""
+def split_lists(trips, whole_maps):
+    """Return `splits` of the loops N P Q K: arrays (4, most) of inner and outer trips, lengths.
+
+    With `whole_maps` P and Q are not split.
+    """
     most = 2
     for t in trips:
         most = max(most, 2 * int(np.sqrt(t)) + 3)
@@ -63,6 +86,8 @@ def split_lists(trips):
     length = np.empty(4, np.int64)
     for index in range(4):
         length[index] = splits(trips[index], inner[index], outer[index])
+    if whole_maps > 0:
+        length[1], length[2] = 1, 1
     return inner, outer, length
 
 
@@ -74,7 +99,7 @@ def relax(dims, geo, tab, sca):
     reads, port writes of DRAM transfers with so many trips or fewer), over unit-granular tiles.
     """
     least = np.full((3, FRONT + 1, 4), np.inf)
-    inner, outer, length = split_lists((dims[N], dims[P], dims[Q], dims[K]))
+    inner, outer, length = split_lists((dims[N], dims[P], dims[Q], dims[K]), sca[WHOLE_MAPS])
     elements = elements_of(dims)
     for x in range(length[0]):
         n = inner[0, x]
@@ -165,23 +190,24 @@ def corners(dims, geo, tab, sca, leaf, a, t, groups, best, found):
         min(a[Q], dims[Q]),
     )  # fmt: skip
     here = inputs_moved(dims, geo, t[P], t[Q])
+    split = sca[WHOLE_MAPS] > 0 and t[P] * t[Q] > 1
     for tensor in range(1, 3):
-        if tab[STAYS, tensor] > 0 and (tensor == O or leaf[LTAPS] == 1):
+        if tab[STAYS, tensor] > 0 and not split and (tensor == O or leaf[LTAPS] == 1):
             inputs = here * (leaf[LTK] if tensor == O else 1.0)
             e, c = corner(dims, tab, sca, leaf, tensor, inputs)
             enter(sca, e, c, best, found, tile, tensor, tensor)
     if tab[STAYS, W] == 0 or leaf[LTAPS] > 1:
         return
     taps = dims[R] * dims[S]
-    inner, outer, length = split_lists((t[P], t[Q], 1, 1))
-    for y in range(length[0]):
-        p = min(inner[0, y] * a[P], dims[P])
+    inner, outer, length = split_lists((1, t[P], t[Q], 1), sca[WHOLE_MAPS])
+    for y in range(length[1]):
+        p = min(inner[1, y] * a[P], dims[P])
         rows = (p - 1) * geo[0] + (dims[R] - 1) * geo[2] + 1
-        for z in range(length[1]):
-            q = min(inner[1, z] * a[Q], dims[Q])
+        for z in range(length[2]):
+            q = min(inner[2, z] * a[Q], dims[Q])
             columns = (q - 1) * geo[1] + (dims[S] - 1) * geo[3] + 1
             if room(tab, sca, groups, tile[0], tile[1], tile[2], rows, columns, taps, p, q) >= 0:
-                inputs = inputs_moved(dims, geo, outer[0, y], outer[1, z]) * leaf[LTK]
+                inputs = inputs_moved(dims, geo, outer[1, y], outer[2, z]) * leaf[LTK]
                 e, c = corner(dims, tab, sca, leaf, W, inputs)
                 enter(sca, e, c, best, found, (tile[0], tile[1], tile[2], p, q), W, W)
 
@@ -204,7 +230,7 @@ def visit(dims, geo, tab, sca, leaf, a, t, groups, best, found):
         return
     corners(dims, geo, tab, sca, leaf, a, t, groups, best, found)
     elements = elements_of(dims)
-    inner, outer, length = split_lists((t[N], t[P], t[Q], t[K]))
+    inner, outer, length = split_lists((t[N], t[P], t[Q], t[K]), sca[WHOLE_MAPS])
     for x in range(length[0]):
         n = min(inner[0, x] * a[N], dims[N])
         for y in range(length[1]):
@@ -253,9 +279,7 @@ def most_room(dims, tab, sca, groups, n, rows, columns, p, q, a, t, least_k, lea
     low_k = 1
     if per_k * dims[K] > left:
         low_k = -(-t[K] // max(1, int(left / per_k) // a[K]))
-    low_c = channels_trips(
-        tab, sca, dims, groups, n, least_k, rows, columns, p, q, a[C], t[C]
-    )
+    low_c = channels_trips(tab, sca, dims, groups, n, least_k, rows, columns, p, q, a[C], t[C])
     return low_k, max(1, low_c)
 
 

@@ -8,12 +8,11 @@ or ``n`` is gathered in the constants.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
 
 from hwflow.costs.fine.rates import Rates
+from hwflow.costs.fine.result import OBJECTIVES, Settings
 from hwflow.costs.fine.shape import OUTPUTS, Shape
 
 # Rows of the table per tensor: joules, port reads, port writes and DRAM bits per element moved
@@ -26,12 +25,9 @@ TABLE_ROWS = 16
 # Entries of the vector of scalars.
 (
     E0, PR0, PW0, DB0, DRAM_RATE, PORT_RATE, WRITE_RATE, STEP, LANES, OVERLAP, BUFFER, SHARED,
-    IDLE, MODE, WEIGHT_E, WEIGHT_L, FULL, WHOLE_S, MAX_LEAVES, MAX_VISITS,
-) = range(20)  # fmt: skip
-SCALARS = 20
-
-Objective = Literal["latency", "energy", "edp"]
-OBJECTIVES: tuple[Objective, ...] = ("latency", "energy", "edp")
+    IDLE, MODE, FULL, WHOLE_S, MAX_LEAVES, MAX_VISITS, WHOLE_MAPS,
+) = range(19)  # fmt: skip
+SCALARS = 19
 
 Floats = NDArray[np.float64]
 
@@ -64,9 +60,8 @@ def _both(rates: Rates, place: int, twice: bool) -> float:
 
 
 def scalars(
-    rates: Rates, shape: Shape, figures: Floats, objective: Objective, *, full: bool, whole_s: bool,
-    max_leaves: int, max_visits: int,
-) -> Floats:  # fmt: skip
+    rates: Rates, shape: Shape, figures: Floats, settings: Settings, *, whole_s: bool
+) -> Floats:
     """Return the figures per layer, and the settings of the search."""
     held = rates.held[OUTPUTS]
     outputs = shape.outputs
@@ -85,9 +80,10 @@ def scalars(
     vector[DRAM_RATE : WRITE_RATE + 1] = rates.dram_rate, rates.port_rate, rates.write_rate
     vector[STEP : OVERLAP + 1] = rates.step_cycles, rates.lanes, rates.overlapped
     vector[BUFFER : IDLE + 1] = rates.buffer_bits, rates.shared, rates.idle_j
-    vector[MODE] = OBJECTIVES.index(objective)
-    vector[FULL], vector[WHOLE_S] = full, whole_s
-    vector[MAX_LEAVES], vector[MAX_VISITS] = max_leaves, max_visits
+    vector[MODE] = OBJECTIVES.index(settings.objective)
+    vector[FULL], vector[WHOLE_S] = settings.full, whole_s
+    vector[MAX_LEAVES], vector[MAX_VISITS] = settings.max_leaves, settings.max_visits
+    vector[WHOLE_MAPS] = settings.whole_maps
     return vector
 
 

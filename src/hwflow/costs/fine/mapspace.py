@@ -22,7 +22,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from hwflow.costs.fine.kernels_array import unrollings
+from hwflow.costs.fine.compiled import unrollings
 from hwflow.costs.fine.shape import DIMS, Shape
 from hwflow.errors import MachineError
 from hwflow.machine import Accelerator
@@ -58,7 +58,11 @@ class Mapspace:
 
 @lru_cache(maxsize=512)
 def _unrollings(
-    dims: tuple[int, ...], on_rows: tuple[bool, ...], on_cols: tuple[bool, ...], rows: int, cols: int
+    dims: tuple[int, ...],
+    on_rows: tuple[bool, ...],
+    on_cols: tuple[bool, ...],
+    rows: int,
+    cols: int,
 ) -> Ints:
     listed: Ints = unrollings(
         np.array(dims, np.int64), np.array(on_rows), np.array(on_cols), rows, cols
@@ -81,9 +85,9 @@ def mapspace(machine: Accelerator) -> Mapspace:
                 f"{machine.name}: array.unroll_{axis}: no loop may be spread over the {pes} "
                 f"{axis}, so {pes - 1} of them stay idle. Name loops of {', '.join(DIMS)}."
             )
-    loops = _PE_LOOPS.get(machine.dataflow, "SRNQPCK")
+    tiled = _PE_LOOPS.get(machine.dataflow, "SRNQPCK")
     return Mapspace(
-        pe_loops=np.array([DIMS.index(d) for d in loops], np.int64),
+        pe_loops=np.array([DIMS.index(d) for d in tiled], np.int64),
         whole_rows=machine.dataflow == "row-stationary",
         rows=array.rows.value,
         cols=array.cols.value,
@@ -124,5 +128,3 @@ def _place(
             return found
     rows[d], cols[d] = 1, 1
     return None
-
-

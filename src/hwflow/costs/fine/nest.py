@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 from hwflow.costs.fine.shape import DIMS, GROUPS, TENSORS, Ints, Shape
 
@@ -41,6 +42,12 @@ class Mapping:
     def dram_trips(self, shape: Shape) -> Ints:
         """Return the buffer tiles along each loop."""
         return tuple(_ceil(d, b) for d, b in zip(shape.dims, self.buffer, strict=True))
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> Mapping:
+        """Read what `dataclasses.asdict` wrote."""
+        sizes = ("pe", "rows", "cols", "spread", "buffer")
+        return cls(**{**plain, **{name: tuple(plain[name]) for name in sizes}})
 
     @property
     def active_pes(self) -> int:

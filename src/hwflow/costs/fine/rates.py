@@ -6,9 +6,10 @@ absent or passed by, and a PE has scratchpads (separate or shared) or nothing bu
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from math import ceil, inf
+from typing import Any
 
 from hwflow.costs.fine.shape import TENSORS, Shape
 from hwflow.errors import MachineError
@@ -35,7 +36,9 @@ class Rates:
     held: Flags3
     """Whether the buffer holds the tensor; the others go between DRAM and array."""
     padded: Flags3
-    """Whether the PE has a scratchpad for the tensor; the others stream past."""
+    """Whether the PE keeps the tensor, in a scratchpad or, having none, in an operand register.
+
+    The others stream past: every step takes an element anew."""
     stays: Flags3
     """Whether the tensor may be the one that stays in the PEs while the buffer's loops run."""
     in_pe: Floats3
@@ -81,19 +84,28 @@ def rates(machine: Accelerator, shape: Shape, bits: OperandBits) -> Rates:
 
     Raises MachineError for a machine of another shape than this level knows.
     """
-    return _rates(machine.digest(), machine, shape.depth, bits)
+    kept = _KEPT.get((digest_of(machine), shape.depth, bits))
+    if kept is None:
+        if len(_KEPT) >= _MOST:
+            _KEPT.clear()
+        kept = _made(machine, shape.depth, bits)
+        _KEPT[digest_of(machine), shape.depth, bits] = kept
+    return kept
 
 
-@lru_cache(maxsize=8192)
-def _cached(digest: str, depth: int, bits: OperandBits) -> list[Rates]:
-    return []
+_MOST = 65536
+_KEPT: dict[tuple[str, int, OperandBits], Rates] = {}
+_DIGESTS: dict[int, tuple[Accelerator, str]] = {}
 
 
-def _rates(digest: str, machine: Accelerator, depth: int, bits: OperandBits) -> Rates:
-    kept = _cached(digest, depth, bits)
-    if not kept:
-        kept.append(_made(machine, depth, bits))
-    return kept[0]
+def digest_of(machine: Accelerator) -> str:
+    """Return a machine's digest, computed once for each machine in use."""
+    known = _DIGESTS.get(id(machine))
+    if known is None:
+        if len(_DIGESTS) >= 256:
+            _DIGESTS.clear()
+        known = _DIGESTS[id(machine)] = (machine, machine.digest())
+    return known[1]
 
 
 def buffer_of(machine: Accelerator) -> Level | None:
@@ -102,21 +114,20 @@ def buffer_of(machine: Accelerator) -> Level | None:
     if inner not in ("scratchpads", "PE") or len(machine.memory) > 2:
         levels = ", ".join(level.name for level in machine.memory)
         raise MachineError(
-            f"{machine.name}: array.between: the array lies between {outer} and {inner} of {levels}."
-            " The fine level knows machines with DRAM, at most one buffer, the array, and PEs with "
-            "or without scratchpads; cost this one at the mid level."
+            f"{machine.name}: array.between: the array lies between {outer} and {inner} of "
+            f"{levels}. The fine level knows DRAM, at most one buffer, the array, and PEs with or "
+            "without scratchpads; cost this machine at the mid level."
         )
     return machine.memory[1] if len(machine.memory) == 2 else None
 
 
 def _made(machine: Accelerator, depth: int, bits: OperandBits) -> Rates:
     buffer, dram = buffer_of(machine), machine.dram
-    weight, read, final = (
-        int(machine.width(b)) for b in (bits.weights, bits.inputs, bits.outputs)
-    )
+    weight, read, final = (int(machine.width(b)) for b in (bits.weights, bits.inputs, bits.outputs))
     psum = max(final, int(machine.psum_bits(bits.weights, bits.inputs, depth)))
     plain = (weight, read, psum)
     pads = _pads(machine)
+    bare = machine.scratchpads is None and machine.dataflow != "no-local-reuse"
     clock = machine.clock_hz
     lanes = getattr(machine.engine, "lanes", None)
     theta = float(machine.macs_per_cycle(bits.weights, bits.inputs))
@@ -124,7 +135,7 @@ def _made(machine: Accelerator, depth: int, bits: OperandBits) -> Rates:
     inside = buffer or dram
     return Rates(
         held=_three(buffer is not None and t in buffer.holds for t in TENSORS),
-        padded=_three(pad is not None for pad in pads),
+        padded=_three(bare or pad is not None for pad in pads),
         stays=_stays(machine, pads),
         in_pe=_sizes(machine, plain, pads) if any(pads) else (1.0, 1.0, 1.0),
         in_buffer=_sizes(machine, plain, (inside,) * 3),
@@ -132,7 +143,7 @@ def _made(machine: Accelerator, depth: int, bits: OperandBits) -> Rates:
         final_buffer=stored(final, inside.word.value, machine.packing),
         final_dram=stored(final, dram.word.value, machine.packing),
         pad_bits=_three(pad.bits if pad else 0.0 for pad in pads) if any(pads) else (1.0, 1.0, 1.0),
-        shared=isinstance(machine.scratchpads, SharedPad),
+        shared=any(pads) and isinstance(machine.scratchpads, SharedPad),
         buffer_bits=inf if buffer is None else buffer.bits / (2 if buffer.double_buffered else 1),
         overlapped=buffer is None or buffer.double_buffered,
         read_j=(dram.read_j_per_bit, inside.read_j_per_bit),
@@ -153,8 +164,8 @@ def _made(machine: Accelerator, depth: int, bits: OperandBits) -> Rates:
     )
 
 
-def _three(values: object) -> tuple:  # type: ignore[type-arg]
-    first, second, third = values  # type: ignore[misc]
+def _three(values: Iterable[Any]) -> tuple[Any, Any, Any]:
+    first, second, third = values
     return first, second, third
 
 
@@ -193,9 +204,7 @@ def _stays(machine: Accelerator, pads: tuple[Store | None, ...]) -> Flags3:
     if machine.dataflow == "no-local-reuse":
         return (False, False, False)
     bare = machine.scratchpads is None
-    return _three(
-        (bare or pad is not None) and chosen in (None, t) for t, pad in enumerate(pads)
-    )
+    return _three((bare or pad is not None) and chosen in (None, t) for t, pad in enumerate(pads))
 
 
 def _write_rate(buffer: Level | None, clock: float) -> float:

@@ -2,53 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from hwflow.costs.fine.kernels_array import search as _search
-from hwflow.costs.fine.layout import Objective, geometry, scalars, table
+from hwflow.costs.fine.compiled import search as _search
+from hwflow.costs.fine.layout import geometry, scalars, table
 from hwflow.costs.fine.mapspace import mapspace, on_axes
 from hwflow.costs.fine.nest import Mapping
 from hwflow.costs.fine.rates import OperandBits, Rates, rates
+from hwflow.costs.fine.result import Found, Settings
 from hwflow.costs.fine.shape import DIMS, TENSORS, G, R, S, Shape
 from hwflow.errors import WorkloadError
 from hwflow.machine import Accelerator
-
-MAX_LEAVES = 20_000_000
-MAX_VISITS = 200_000
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What is sought, in which mapspace, and when to stop with a certified gap."""
-
-    objective: Objective = "latency"
-    full: bool = False
-    max_leaves: int = MAX_LEAVES
-    max_visits: int = MAX_VISITS
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The best mapping, what it costs, and the proof."""
-
-    mapping: Mapping
-    energy_j: float
-    cycles: float
-    key: float
-    """The objective: cycles, joules, or their product."""
-    bound: float
-    """No mapping of the mapspace has a lower key."""
-    leaves: int
-    """Inner tiles and sets of them that were bounded."""
-    visits: int
-    """Inner tiles whose buffer tiles were searched."""
-
-    @property
-    def gap(self) -> float:
-        """Share by which the key may lie above the best; 0 when proven optimal."""
-        return 1 - self.bound / self.key if self.bound < self.key else 0.0
 
 
 def best_mapping(
@@ -62,10 +26,7 @@ def best_mapping(
     settings = settings or Settings()
     space, figures = mapspace(machine), rates(machine, shape, bits)
     tab = table(figures)
-    sca = scalars(
-        figures, shape, tab, settings.objective, full=settings.full, whole_s=space.whole_rows,
-        max_leaves=settings.max_leaves, max_visits=settings.max_visits,
-    )  # fmt: skip
+    sca = scalars(figures, shape, tab, settings, whole_s=space.whole_rows)
     best, winner, tally, low = _search(
         np.array(shape.dims, np.int64), geometry(shape), tab, sca, space.unrollings(shape),
         space.pe_loops, np.array([np.inf, np.inf]),

@@ -13,6 +13,7 @@ transposed conv   its phases where the kernel is a multiple of the stride: K str
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 
 from hwflow.workload import Layer, touched_rows
@@ -87,6 +88,7 @@ class Shape:
         return max(self.touched[axis], self.spans(axis, tiles, 1) - self.padding[axis])
 
 
+@lru_cache(maxsize=65536)
 def shape_of(layer: Layer) -> Shape:
     """Return the loops of a layer that multiplies and accumulates."""
     groups = layer.groups

@@ -14,7 +14,21 @@ from math import ceil, prod
 from hwflow.costs.fine.nest import Mapping, loop_order
 from hwflow.costs.fine.rates import Rates
 from hwflow.costs.fine.shape import (
-    DIMS, INPUTS, OUTPUTS, RELEVANT, WEIGHTS, C, G, Ints, K, N, P, Q, R, S, Shape,
+    DIMS,
+    INPUTS,
+    OUTPUTS,
+    RELEVANT,
+    WEIGHTS,
+    C,
+    G,
+    Ints,
+    K,
+    N,
+    P,
+    Q,
+    R,
+    S,
+    Shape,
 )  # fmt: skip
 
 
@@ -82,7 +96,7 @@ def traffic(shape: Shape, rates: Rates, mapping: Mapping) -> Traffic:
     ]
     return Traffic(
         to_array=tuple(a * s for a, s in zip(arrays, sizes, strict=True)),  # type: ignore[arg-type]
-        fans=_fans(shape, mapping),
+        fans=_fans(shape, rates, mapping),
         dram=tuple(dram for dram, _ in pairs),  # type: ignore[arg-type]
         buffer=tuple(buffer for _, buffer in pairs),  # type: ignore[arg-type]
     )
@@ -94,7 +108,7 @@ def _steps(shape: Shape, mapping: Mapping) -> Ints:
 
 def _to_array(shape: Shape, rates: Rates, mapping: Mapping, tensor: int) -> float:
     """Return how often a tensor goes to the array, or sums leave it."""
-    if not rates.padded[tensor] and any(rates.padded):
+    if not rates.padded[tensor]:
         steps = _steps(shape, mapping)
         if tensor == OUTPUTS:
             return ceil(steps[C] * steps[R] * steps[S] / rates.lanes)
@@ -127,21 +141,25 @@ def _elements(shape: Shape, rates: Rates, mapping: Mapping, tensor: int) -> floa
     """Return the elements of a tensor, those of the inputs with the halos of the array's tiles."""
     if tensor != INPUTS:
         return float(shape.weights if tensor == WEIGHTS else shape.outputs)
-    streams = not rates.padded[INPUTS]
-    trips = _steps(shape, mapping) if streams else mapping.passes(shape)
+    trips = _input_trips(shape, rates, mapping)
     n = shape.dims
     rows, columns = shape.spans(0, trips[P], trips[R]), shape.spans(1, trips[Q], trips[S])
     return float(n[G] * n[N] * n[C] * rows * columns)
 
 
-def _fans(shape: Shape, mapping: Mapping) -> tuple[float, float, float]:
-    s = mapping.spread
+def _input_trips(shape: Shape, rates: Rates, mapping: Mapping) -> Ints:
+    """Return the array's tiles along each loop, or its steps where inputs stream past."""
+    return mapping.passes(shape) if rates.padded[INPUTS] else _steps(shape, mapping)
+
+
+def _fans(shape: Shape, rates: Rates, mapping: Mapping) -> tuple[float, float, float]:
+    s, trips = mapping.spread, _input_trips(shape, rates, mapping)
     inputs = float(s[K])
-    tile = mapping.array_tile(shape)
     for axis in range(2):
         p, r = P + axis, R + axis
-        per_pe = shape.span(axis, mapping.pe[p], mapping.pe[r])
-        inputs *= max(1.0, s[p] * s[r] * per_pe / shape.span(axis, tile[p], tile[r]))
+        outer = shape.spans(axis, trips[p], trips[r])
+        tiles = (min(trips[d] * s[d], shape.dims[d]) for d in (p, r))
+        inputs *= max(1.0, shape.spans(axis, *tiles) / outer)
     return float(s[N] * s[P] * s[Q]), inputs, float(s[C] * s[R] * s[S])
 
 

@@ -1,0 +1,47 @@
+"""The compiled entry points, kept on disk between processes.
+
+Numba looks for a change in the file of the function it loads, but not in the files of those it
+calls. So only the entry points are kept, under a key that holds the sources of all kernels.
+"""
+
+# Numba infers the types of kernels at their first call.
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, type-arg"
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from numba import njit
+
+from hwflow.costs.fine import kernels_array
+
+_search_all, _list_all = kernels_array.search, kernels_array.unrollings
+_SOURCES = ("kernels.py", "kernels_array.py", "kernels_buffer.py", "layout.py", "shape.py")
+
+
+def _stamp() -> str:
+    folder = Path(__file__).parent
+    text = b"".join((folder / name).read_bytes() for name in _SOURCES)
+    return hashlib.sha256(text).hexdigest()
+
+
+def _entries(stamp: str):
+    """Return the entry points; `stamp`, being in their closures, is part of the cache's key."""
+
+    @njit(cache=True, error_model="numpy", nogil=True)
+    def search(dims, geo, tab, sca, spatial, order, start):
+        """Return `kernels_array.search` of the arguments."""
+        _ = stamp
+        return _search_all(dims, geo, tab, sca, spatial, order, start)
+
+    @njit(cache=True, error_model="numpy", nogil=True)
+    def unrollings(dims, on_rows, on_cols, rows, cols):
+        """Return `kernels_array.unrollings` of the arguments."""
+        _ = stamp
+        return _list_all(dims, on_rows, on_cols, rows, cols)
+
+    return search, unrollings
+
+
+search, unrollings = _entries(_stamp())

@@ -1,0 +1,168 @@
+"""The rules of cost: the package's score against the plain oracle, and laws they must keep."""
+
+from __future__ import annotations
+
+import random
+from itertools import islice
+
+import pytest
+from fine_oracle import Oracle, keys
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from small_machines import OPERANDS, machines, shapes
+
+from hwflow.costs.fine.mapspace import mapspace, on_axes
+from hwflow.costs.fine.nest import Mapping, written
+from hwflow.costs.fine.rates import OperandBits, rates, stored
+from hwflow.costs.fine.result import Settings
+from hwflow.costs.fine.score import PARTS, compute_cycles, score
+from hwflow.costs.fine.search import best_mapping
+from hwflow.costs.fine.shape import DIMS, Shape
+from hwflow.costs.fine.traffic import trips_paid
+from hwflow.machine import Accelerator, load_machine
+
+QUIET = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
+STAYS = {"weights": "GKCRSNPQ", "inputs": "GNPQCRSK", "outputs": "GNPQKCRS", None: "GNPQKCRS"}
+LAYERS = (
+    Shape((1, 64, 64, 14, 14, 3, 3, 1), padding=(2, 2), touched=(14, 14)),
+    Shape((4, 17, 3, 23, 23, 5, 5, 1), (2, 2)),
+    Shape((1, 1, 1, 28, 28, 3, 3, 32), padding=(2, 2), touched=(28, 28)),
+    Shape((1, 10, 640, 1, 1, 1, 1, 1)),
+)
+
+
+def plain(sizes: tuple[int, ...]) -> dict[str, int]:
+    return dict(zip(DIMS, sizes, strict=True))
+
+
+@settings(max_examples=80, derandomize=True, deadline=None, suppress_health_check=QUIET)
+@given(machines(), shapes(), OPERANDS, st.randoms(use_true_random=False))
+def test_the_score_of_any_mapping_is_the_oracles(
+    machine: Accelerator, shape: Shape, bits: OperandBits, chance: random.Random
+) -> None:
+    oracle = Oracle(machine, shape, bits)
+    legal = list(islice(oracle.mappings(), 300))
+    assume(legal)
+    spread, tile, block = chance.choice(legal)
+    outer = chance.choice(("weights", "inputs", "outputs"))
+    inner = chance.choice(("weights", "inputs", "outputs"))
+    sizes = [tuple(level[d] for d in DIMS) for level in (tile, spread, block)]
+    rows, cols = on_axes(mapspace(machine), sizes[1])
+    mapping = Mapping(sizes[0], rows, cols, sizes[1], sizes[2], inner, outer)
+    found = score(shape, rates(machine, shape, bits), mapping, machine.pes)
+    energy, cycles = oracle.cost(spread, tile, block, STAYS[outer], STAYS[inner])
+    assert found.cycles == pytest.approx(cycles, rel=1e-12)
+    assert found.energy_j == pytest.approx(energy, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["eyeriss", "systolic-8x8", "simd-16", "bismo", "bitfusion"])
+@pytest.mark.parametrize("goal", ["latency", "energy", "edp"])
+def test_a_found_mapping_replays_to_the_cost_it_was_found_with(name: str, goal: str) -> None:
+    machine, bits = load_machine(name), OperandBits(4, 8, 8)
+    for shape in LAYERS:
+        found = best_mapping(machine, shape, bits, Settings(goal))
+        again = score(shape, rates(machine, shape, bits), found.mapping, machine.pes)
+        assert again.cycles == pytest.approx(found.cycles, rel=1e-9)
+        assert again.energy_j == pytest.approx(found.energy_j, rel=1e-9)
+        assert found.gap == 0
+        assert tuple(again.energy_by_part) == PARTS
+        assert 0 < again.utilization <= 1
+
+
+def tried(name: str, count: int, seed: int) -> None:
+    """Score random legal mappings and look for one below the search's best."""
+    machine, bits, chance = load_machine(name), OperandBits(8, 8, 8), random.Random(seed)
+    for shape in LAYERS:
+        best = best_mapping(machine, shape, bits, Settings("energy", full=True))
+        oracle = Oracle(machine, shape, bits)
+        spreads = list(map(tuple, mapspace(machine).unrollings(shape).tolist()))
+        for _ in range(count):
+            spread = plain(chance.choice(spreads))
+            tile = random_tile(oracle, spread, chance)
+            whole = {d: min(tile[d] * spread[d], oracle.size[d]) for d in DIMS}
+            block = {
+                d: oracle.size[d] if d in "RS" else whole[d] if d == "G"
+                else min(whole[d] * chance.randint(1, 1 + oracle.size[d] // whole[d]),
+                         oracle.size[d])
+                for d in DIMS
+            }  # fmt: skip
+            if oracle.fits_buffer(block):
+                orders = chance.choice(list(STAYS.values())), chance.choice(list(STAYS.values()))
+                energy, _ = oracle.cost(spread, tile, block, *orders)
+                assert keys("energy", energy, 0)[0] >= best.key * (1 - 1e-9)
+
+
+def random_tile(oracle: Oracle, spread: dict[str, int], chance: random.Random) -> dict[str, int]:
+    tiles = dict.fromkeys(DIMS, 1)
+    loops = "SCK" if oracle.machine.dataflow == "row-stationary" else "SRCK"
+    for d in loops:
+        most = -(-oracle.size[d] // spread[d])
+        wanted = most if d == "S" else chance.randint(1, most)
+        for size in range(min(wanted, 64), 0, -1):
+            if oracle.fits_pe({**tiles, d: size}):
+                tiles[d] = size
+                break
+    return tiles
+
+
+@pytest.mark.parametrize("name", ["eyeriss", "systolic-8x8"])
+def test_no_random_mapping_is_better(name: str) -> None:
+    tried(name, 400, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["eyeriss", "systolic-16x16"])
+def test_no_mapping_of_many_is_better(name: str) -> None:
+    tried(name, 125_000, 2)
+
+
+def test_the_rule_of_trips() -> None:
+    """for k in 2: for p in 3: for c in 5: weights move 2 x 3 x 5 / 3 tiles' worth, 3 times each."""
+    outer, ones = (1, 2, 5, 3, 1, 1, 1, 1), (1,) * 8
+    order = ("GKNPQCRS", "")
+    assert trips_paid(0, outer, ones, outer, order) == 3
+    assert trips_paid(1, outer, ones, outer, order) == 2
+    assert trips_paid(2, outer, ones, outer, order) == 1
+
+
+def test_loops_of_one_trip_do_not_count() -> None:
+    outer, ones = (1, 4, 1, 3, 1, 1, 1, 1), (1,) * 8
+    assert trips_paid(0, outer, ones, outer, ("GKCRSNPQ", "")) == 1
+    assert trips_paid(0, outer, ones, outer, ("GNPQKCRS", "")) == 3
+
+
+@pytest.mark.parametrize(
+    ("tower", "cycles"),
+    [
+        ((3, 48, 55, 11), 5575680), ((48, 128, 27, 5), 13271040), ((256, 192, 13, 3), 6230016),
+        ((192, 192, 13, 3), 4672512), ((192, 128, 13, 3), 3115008),
+    ],
+)  # fmt: skip
+def test_steps_reach_the_public_row_stationary_cycle_counts(
+    tower: tuple[int, int, int, int], cycles: int
+) -> None:
+    """The best unrolling of R x C x K by P x C x K, replicas of rows included (nn_dataflow)."""
+    machine = load_machine("eyeriss-isca16")
+    ins, outs, size, kernel = tower
+    shape = Shape((16, outs, ins, size, size, kernel, kernel, 1))
+    figures = rates(machine, shape, OperandBits(32, 32, 32))
+    listed = mapspace(machine).unrollings(shape).tolist()
+    assert min(compute_cycles(shape, figures, tuple(spread)) for spread in listed) <= cycles
+
+
+def test_packing() -> None:
+    assert stored(5, 16, "dense") == 5
+    assert stored(5, 16, "word") == 16 / 3
+    assert stored(20, 16, "word") == 32
+
+
+def test_the_nest_reads_from_dram_inward() -> None:
+    machine, shape = load_machine("eyeriss"), LAYERS[0]
+    found = best_mapping(machine, shape, OperandBits(32, 32, 32))
+    lines = written(found.mapping, shape, ("DRAM", "GLB")).splitlines()
+    assert lines[-1].lstrip().endswith("mac")
+    assert [len(line) - len(line.lstrip()) for line in lines] == [
+        2 * depth for depth in range(len(lines))
+    ]
+    places = [line.split("# ")[1].split(":")[0] for line in lines[:-1]]
+    assert places == sorted(places, key=["DRAM", "GLB", "array rows", "array cols"].index)
