@@ -56,8 +56,8 @@ def fake_quantize(
     per index of axis `axis` of `x` (-1: one for the whole tensor); a signed grid's zero point is 0
     and not read. Raises HwflowError for bits outside 1..16 and for scales that do not fit `x`.
     """
-    # torch's own fake_quantize_* kernels multiply by 1 / scale, where ONNX's QuantizeLinear divides,
-    # and with scales in tensors they take 10 times as long as these few vectorised passes.
+    # torch's own fake_quantize_* kernels multiply by 1 / scale, where ONNX's QuantizeLinear
+    # divides, and with scales in tensors they take 10 times as long as these vectorised passes.
     low, high = grid(bits, signed)
     _check_shapes(x, scale, zero_point, axis)
     if signed and bits == 1:

@@ -11,6 +11,9 @@ import re
 
 from hwflow.errors import HwflowError
 
+FLOAT_BITS = 32
+"""Bits of an operand that nobody quantised (float32 in the network)."""
+
 _PREFIX = {
     "": 1.0, "f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "m": 1e-3,
     "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30,

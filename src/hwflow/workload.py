@@ -20,9 +20,7 @@ from functools import cached_property, lru_cache
 from math import prod
 
 from hwflow.errors import WorkloadError
-
-FLOAT_BITS = 32
-"""Bits of an operand that nobody quantised (float32 in the network)."""
+from hwflow.units import FLOAT_BITS as FLOAT_BITS
 
 MAC_OPS = frozenset({"conv", "conv_transpose", "linear", "matmul"})
 """Operators that multiply and accumulate."""

@@ -116,6 +116,11 @@ class TestProductsWithAConstant:
         layer = single(net, (2, 8))
         assert (layer.op, layer.bias, layer.params) == ("linear", True, 27)
 
+    def test_that_is_a_nameless_constant_are_named_by_the_module(self):
+        (layer,) = workload(Apply(lambda m, x: x @ torch.ones(8, 4)), TOKENS).layers
+        (other,) = workload(Apply(lambda m, x: x @ torch.tensor([[1.0] * 4] * 8)), TOKENS).layers
+        assert layer.name == other.name == "linear"
+
     def test_of_a_buffer_are_linear_without_parameters(self):
         net = Apply(lambda m, x: x @ m.grid)
         net.register_buffer("grid", torch.ones(8, 4))

@@ -171,6 +171,9 @@ class TestConcat:
         layer = workload(Apply(lambda _, x: torch.cat([x, x[:, :2], x], 1)), SHAPE).layers[-1]
         assert (layer.op, layer.attr("dim"), layer.attr("offsets")) == ("concat", 1, (0, 6, 8))
 
+    def test_of_one_part_vanishes(self):
+        assert ops(lambda x: torch.cat([x], 1).relu()) == ["act"]
+
     def test_leaves_constants_out(self):
         net = Apply(
             lambda m, x: torch.cat([m.token.expand(len(x), -1, -1), x], 1),

@@ -253,6 +253,11 @@ class TestRefuses:
         with pytest.raises(ModelError, match=r"expected input.+to have 5 channels"):
             extract(network(nn.Conv2d(5, 4, 1)))
 
+    def test_graph_of_modules(self):
+        traced = fx.symbolic_trace(Residual().eval())
+        with pytest.raises(ModelError, match=r"Graph 'net' calls 'conv1', expected ATen operators"):
+            read_graph(traced, "net")
+
     def test_batch_that_the_network_fixes(self):
         net = Apply(lambda m, x: x.view(2, 192) * 2)
         with pytest.raises(ModelError, match=r"for any batch \(write x.shape\[0\]"):

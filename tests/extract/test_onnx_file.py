@@ -96,6 +96,23 @@ class TestBits:
         with pytest.raises(ModelError, match=r"metadata entry 'hwflow.bits' but not in the form"):
             read(self.note(two_convolutions(), text), tmp_path)
 
+    def test_of_simulated_grids_are_those_of_hwflows_functions(self, tmp_path: Path):
+        grid = onnx.parser.parse_function(
+            """<domain: "hwflow", opset_import: ["" : 18]>
+            FakeQuantize <bits, signed, low, high> (x, scale, zero) => (y)
+            { z = Div (x, scale)  r = Round (z)  y = Mul (r, scale) }"""
+        )
+        call = node("FakeQuantize", "c s z", "q", bits=3, signed=0, low=0.0, high=7.0)
+        call.domain = "hwflow"
+        nodes = [node("Conv", "x a.weight", "c"), call, node("Relu", "q")]
+        constants = {"a.weight": ones(6, 4, 1, 1), "s": ones(1), "z": ones(1)}
+        made = model(nodes, constants, functions=[grid])
+        made.opset_import.append(helper.make_opsetid("hwflow", 1))
+        found = read(made, tmp_path)
+        assert [layer.op for layer in found] == ["conv", "act"]
+        assert found["a"].output_bits == 3
+        assert found.loose_params == 0
+
 
 class TestBatch:
     @pytest.mark.parametrize("first", ["batch", None, -1, 0])
@@ -175,6 +192,14 @@ class TestConstants:
         (tmp_path / "w.bin").unlink()
         with pytest.raises(ModelError, match=r"shape of value 'y' that Reshape node"):
             read_onnx(path)
+
+    def test_that_nobody_learns_are_no_parameters(self, tmp_path: Path):
+        nodes = [
+            node("BatchNormalization", "x g b m v", "n"), node("Relu", "n", "r"),
+            node("Resize", "r - scales"),
+        ]  # fmt: skip
+        constants = {name: ones(4) for name in "gbmv"} | {"scales": ones(4) * 2}
+        assert read(model(nodes, constants), tmp_path).params == 8
 
     def test_shared_by_two_layers_count_once(self, tmp_path: Path):
         nodes = [node("Conv", "x w", "c"), node("Conv", "c w")]

@@ -76,6 +76,17 @@ def test_notes_of_another_kind_of_module_are_no_leaf():
     assert not noted("['', 'a', 'add']", "['N', 'torchvision.models.resnet.BasicBlock', 'a']").leaf
 
 
+def test_nodes_without_notes_are_in_the_module_around_their_readers():
+    split = helper.make_node("Split", ["x"], ["a", "b"])
+    readers = [helper.make_node("Relu", [name], [f"{name}2"]) for name in "ab"]
+    for node, scope in zip(
+        readers, ("'block', 'block.left', 'relu'", "'block', 'add'"), strict=True
+    ):
+        entry = node.metadata_props.add()
+        entry.key, entry.value = "pkg.torch.onnx.name_scopes", f"['', {scope}]"
+    assert places([split, *readers])[0] == Place("block", False)
+
+
 @pytest.mark.parametrize("text", ["", "no list", "{'a': 1}", "['']", "__import__('os')"])
 def test_notes_that_say_nothing_are_passed_over(text: str):
     assert noted(text, "[]") == Place("", False)

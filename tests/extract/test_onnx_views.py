@@ -141,6 +141,10 @@ class TestConcat:
         layer = single(tmp_path, "Concat", "x x", axis=-3)
         assert (layer.op, layer.attr("dim"), layer.attr("offsets")) == ("concat", 1, (0, 4))
 
+    def test_of_one_part_vanishes(self, tmp_path: Path):
+        made = model([node("Concat", "x", "z", axis=1), node("Relu", "z")])
+        assert [layer.op for layer in read(made, tmp_path)] == ["act"]
+
     def test_leaves_constants_out_and_counts_them_loose(self, tmp_path: Path):
         made = model([node("Concat", "token x", axis=1)], {"token": ones(1, 2, 8, 8)})
         found = read(made, tmp_path)

@@ -12,8 +12,8 @@ from hwflow.cost import Limits
 from hwflow.errors import HwflowError
 from hwflow.front import Trial
 from hwflow.loop import search
+from hwflow.loop.progress import Progress
 from hwflow.problem import Problem
-from hwflow.progress import Progress
 from hwflow.solvers.exhaustive import Exhaustive
 from hwflow.solvers.nsga2 import NSGA2, StepOrReset
 from hwflow.solvers.random import Random

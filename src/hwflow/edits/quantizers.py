@@ -16,7 +16,6 @@ from functools import cached_property
 import torch
 from torch import Tensor, fx, nn
 
-from hwflow.constants import constant
 from hwflow.edits.calibrate import (
     Observed,
     Scale,
@@ -29,6 +28,7 @@ from hwflow.edits.remember import Remembered
 from hwflow.edits.trainable import TrainableGraph, trainable
 from hwflow.errors import HwflowError, ModelError
 from hwflow.extract.call import active_nodes, is_quantizer
+from hwflow.extract.constants import constant
 from hwflow.extract.exported import Extraction, export_network, is_exported, read_graph
 from hwflow.network import Network
 from hwflow.workload import PRESERVING_OPS, Layer, Workload

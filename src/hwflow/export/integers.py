@@ -13,8 +13,8 @@ from typing import cast
 import torch
 from torch import Tensor, fx, nn
 
-from hwflow.constants import constant
 from hwflow.extract.call import active_nodes, is_quantizer
+from hwflow.extract.constants import constant
 from hwflow.fake_quantize import fake_quantize, grid
 
 BYTE = 8

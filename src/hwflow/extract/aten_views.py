@@ -156,6 +156,8 @@ def _concat(call: Call) -> Node:
 
 def _joined(call: Call, parts: Sequence[fx.Node | Node], shapes: Sequence[Shape], dim: int) -> Node:
     """Return the concatenation; constants only show in where the other parts begin."""
+    if len(parts) == 1:
+        return call.identity()
     starts = list(accumulate((shape[dim] if shape != (0,) else 0 for shape in shapes), initial=0))
     read = [
         (part, start)

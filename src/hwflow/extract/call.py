@@ -20,9 +20,13 @@ from hwflow.workload import FLOAT_BITS, Layer, Shape
 FAKE_QUANTIZE = "hwflow.fake_quantize.default"
 """The operator that stands for a quantiser, recognised by name: it may not be registered."""
 
-
 _WEIGHT = re.compile(r"(^|[._])(parametrizations\.)?weight(_orig|_g|_v|\.original\d*)?$")
 """What a weight's own name adds to the path it is known by."""
+
+_NAMELESS = re.compile(r"(lifted_tensor_|_tensor_constant)\d+")
+"""Names that the exporter gives to constants that have none."""
+
+_TURNS = frozenset({"permute", "t", "transpose"})
 
 
 def is_quantizer(node: object) -> bool:
@@ -244,6 +248,8 @@ def weight_source(weight: Any) -> Any:
 
 def quantizer_bits(value: Any) -> int:
     """Return the bits of the quantiser that makes `value`, FLOAT_BITS when none does."""
+    while isinstance(value, fx.Node) and operator_name(value) in _TURNS:
+        value = value.args[0]
     return int(value.args[3]) if is_quantizer(value) else FLOAT_BITS
 
 
@@ -262,7 +268,8 @@ def weight_path(weight: Any) -> str:
     A weight that torch computes anew keeps the path of its module: "fc.parametrizations.weight.0"
     and "fc.weight_v" are "fc"; "attention.in_proj_weight" is "attention.in_proj".
     """
-    return _WEIGHT.sub("", parameter_of(weight))
+    path = parameter_of(weight)
+    return "" if _NAMELESS.fullmatch(path) else _WEIGHT.sub("", path)
 
 
 def module_path(weight: Any) -> str:

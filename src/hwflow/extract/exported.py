@@ -49,6 +49,7 @@ def read_graph(module: fx.GraphModule, name: str) -> Extraction:
     the same. A symbolic batch is read as 1, so that the workload is that of a static export of one
     image. Raises ModelError when the graph is none of ATen operators.
     """
+    _check_exported(module, name)
     normalise(module)
     nodes = {node.name: node for node in module.graph.nodes}
     folded = fold(_graph(module, name))
@@ -71,6 +72,17 @@ def is_exported(module: nn.Module) -> bool:
         return False
     calls = [node for node in module.graph.nodes if node.op == "call_function"]
     return any(isinstance(node.target, torch._ops.OpOverload) for node in calls)
+
+
+def _check_exported(module: fx.GraphModule, name: str) -> None:
+    """Raise ModelError for a graph that calls modules, as torch.fx traces them."""
+    calls = [node for node in module.graph.nodes if node.op in {"call_module", "call_method"}]
+    called = [str(node.target) for node in calls if node.target != "_guards_fn"]
+    if called:
+        raise ModelError(
+            f"Graph {name!r} calls {called[0]!r}, expected ATen operators only: export the network "
+            "with export_network instead of tracing it."
+        )
 
 
 def _graph(module: fx.GraphModule, name: str) -> Graph:

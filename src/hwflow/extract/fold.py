@@ -209,12 +209,7 @@ class _Folder:
         self.scores = self._scores()
         labels = [self._label(draft) for draft in kept]
         names = dict(zip(map(id, kept), _names(labels, self.graph.inputs.values()), strict=True))
-        inputs = {
-            value: replace(
-                i, bits=self.graph.tensor_bits.get(i.name, self.input_bits.get(value, i.bits))
-            )
-            for value, i in self.graph.inputs.items()
-        }
+        inputs = {value: self._input(value, i) for value, i in self.graph.inputs.items()}
         called = {value: i.name for value, i in inputs.items()}
         called |= {value: names[id(d)] for value, d in self.maker.items() if not d.gone}
         layers = self._layers(kept, names, called, inputs.values())
@@ -230,17 +225,20 @@ class _Folder:
         weights = {names[id(d)]: d.node.weight for d in kept if d.node.weight and d.layer.is_mac}
         return Folded(workload, values, weights)
 
+    def _input(self, value: str, given: Input) -> Input:
+        """Return a network input with the bits of its quantiser, or those noted for it."""
+        bits = self.input_bits.get(value, given.bits)
+        return replace(given, bits=self.graph.tensor_bits.get(given.name, bits))
+
     def _label(self, draft: _Draft) -> Label:
         """Return a draft's label; the two products of attention are called "qk" and "av"."""
         label = draft.node.label
         if draft.layer.op != "matmul":
             return label
         before = self._behind(draft.layer.inputs[0], VIEW_OPS)
-        return (
-            replace(label, suffix="av")
-            if before and before.layer.op == "softmax"
-            else (replace(label, suffix="qk") if id(draft) in self.scores else label)
-        )
+        if before and before.layer.op == "softmax":
+            return replace(label, suffix="av")
+        return replace(label, suffix="qk") if id(draft) in self.scores else label
 
     def _behind(self, value: str, through: frozenset[str]) -> _Draft | None:
         """Return the first layer before `value` whose operator is not one of `through`."""

@@ -23,6 +23,9 @@ from hwflow.workload import Input, Workload
 BITS_KEY = "hwflow.bits"
 """Entry of the graph's metadata: {"weights": {layer: bits}, "tensors": {tensor: bits}} as JSON."""
 
+_LEARNED = {"BatchNormalization": 3, "Resize": 1, "Upsample": 1, "Pad": 1, "Clip": 1}
+"""How many inputs of an operator may be learned, where the others are statistics or settings."""
+
 RULES: dict[str, OnnxRule] = {
     name: rule
     for table in (onnx_products.RULES, onnx_views.RULES, onnx_pointwise.RULES)
@@ -99,7 +102,8 @@ def _sizes(values: Values, nodes: tuple[Node, ...], model: onnx.ModelProto) -> d
         key
         for node in model.graph.node
         if any(values.active(name) for name in node.output)
-        for name in node.input if name and not values.active(name)
+        for name in node.input[: _LEARNED.get(node.op_type)]
+        if name and not values.active(name)
         for key in values.initializers(name)
         if values.is_float(key) and values.sizes[key] > 1
     }  # fmt: skip

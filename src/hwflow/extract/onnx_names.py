@@ -43,6 +43,7 @@ def places(nodes: Iterable[onnx.NodeProto]) -> dict[int, Place]:
     """Return the place of each node by its position among `nodes`."""
     nodes = list(nodes)
     known = {i: place for i, node in enumerate(nodes) if (place := _from_metadata(node))}
+    known |= _between(nodes, known)
     paths = {i: _from_name(node.name) for i, node in enumerate(nodes) if i not in known}
     counts: dict[str, int] = {}
     for path in paths.values():
@@ -53,6 +54,30 @@ def places(nodes: Iterable[onnx.NodeProto]) -> dict[int, Place]:
         for i, path in paths.items()
     }
     return known | guessed
+
+
+def _between(nodes: list[onnx.NodeProto], known: dict[int, Place]) -> dict[int, Place]:
+    """Return the places of nodes that an exporter put in: the module around all their readers."""
+    readers: dict[str, list[str]] = {}
+    for i, place in known.items():
+        for name in nodes[i].input:
+            readers.setdefault(name, []).append(place.module)
+    found = {}
+    for i, node in enumerate(nodes):
+        around = [module for name in node.output for module in readers.get(name, ())]
+        if i not in known and around:
+            found[i] = Place(_common(around), False)
+    return found
+
+
+def _common(paths: list[str]) -> str:
+    """Return the path of the innermost module that holds all of these."""
+    shared = []
+    for parts in zip(*(path.split(".") for path in paths), strict=False):
+        if len(set(parts)) > 1:
+            break
+        shared.append(parts[0])
+    return ".".join(shared)
 
 
 def _heads(path: str) -> Iterable[str]:

@@ -109,6 +109,8 @@ def _expand(call: OnnxCall) -> Node:
 
 
 def _concat(call: OnnxCall) -> Node:
+    if len(call.node.input) == 1:
+        return call.identity()
     dim = int(call.attrs.get("axis", 0)) % len(call.out)
     starts = accumulate((call.values.shape(n)[dim] for n in call.node.input), initial=0)
     read = [

@@ -111,6 +111,7 @@ def test_no_random_mapping_is_better(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(0)
 @pytest.mark.parametrize("name", ["eyeriss", "systolic-16x16"])
 def test_no_mapping_of_many_is_better(name: str) -> None:
     tried(name, 125_000, 2)

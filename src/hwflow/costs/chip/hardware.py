@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hwflow.errors import MachineError
-from hwflow.hardware import SeparatePads, Store
 from hwflow.machine import Accelerator
+from hwflow.machine.hardware import SeparatePads, Store
 
 FILTER_STORE_BYTES = 8 * 1024
 """Part of the 108 KiB buffer that neither ifmaps nor psums use: METHODS has about 100 KiB left."""

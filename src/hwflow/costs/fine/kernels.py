@@ -52,7 +52,7 @@ LEAF = 23
 
 TOLERANCE = 1e-11
 
-jit = njit(error_model="numpy", nogil=True)
+jit = njit(error_model="numpy", nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 @jit

@@ -13,8 +13,8 @@ from typing import Any
 
 from hwflow.costs.fine.shape import TENSORS, Shape
 from hwflow.errors import MachineError
-from hwflow.hardware import Level, SharedPad, Store
 from hwflow.machine import Accelerator
+from hwflow.machine.hardware import Level, SharedPad, Store
 
 Floats3 = tuple[float, float, float]
 Flags3 = tuple[bool, bool, bool]

@@ -118,16 +118,19 @@ def _window(layer: Layer, axis: int) -> tuple[int, int]:
 
 
 def _transposed(layer: Layer, outputs: int, inputs: int) -> Shape:
-    """Return the loops over input pixels; the halo of the phases' input stays at its border."""
-    height, width = layer.in_shapes[0][-2:]
+    """Return the loops of the phases' outputs, or those over input pixels with all their taps."""
+    size, out = layer.in_shapes[0][-2:], layer.out_size
     kernel, stride = layer.kernel, layer.stride
+    height, width = size
     if any(k % s or d != 1 for k, s, d in zip(kernel, stride, layer.dilation, strict=True)):
-        wide, taps = outputs * prod(kernel), (1, 1)
-    else:
-        wide = outputs * prod(stride)
-        taps = (kernel[0] // stride[0], kernel[1] // stride[1])
+        products = max(prod(kernel), -(-prod(out) // (height * width)))
+        dims = (layer.batch, outputs * products, inputs, height, width, 1, 1, layer.groups)
+        return Shape(dims, touched=(height, width))
+    phases = [-(-o // s) for o, s in zip(out, stride, strict=True)]
+    taps = [k // s for k, s in zip(kernel, stride, strict=True)]
+    zeros = [max(0, p + r - 1 - n) for p, r, n in zip(phases, taps, size, strict=True)]
     return Shape(
-        (layer.batch, wide, inputs, height, width, *taps, layer.groups),
-        padding=(taps[0] - 1, taps[1] - 1),
+        (layer.batch, outputs * prod(stride), inputs, *phases, *taps, layer.groups),
+        padding=(zeros[0], zeros[1]),
         touched=(height, width),
     )

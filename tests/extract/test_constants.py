@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from hwflow.constants import constant
+from hwflow.extract.constants import constant
 
 
 class Standardised(nn.Module):

@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hwflow.errors import HwflowError, InfeasibleError
-from hwflow.evaluate import Evaluator, Here, Job, Outcome
-from hwflow.fingerprint import run_settings
 from hwflow.front import Front, Trial
+from hwflow.loop.evaluate import Evaluator, Here, Job, Outcome
+from hwflow.loop.fingerprint import run_settings
+from hwflow.loop.progress import Progress, Standing
+from hwflow.loop.workers import Workers
 from hwflow.plans import ENUMERABLE
 from hwflow.problem import Problem
-from hwflow.progress import Progress, Standing
 from hwflow.reach import feasible_plan
 from hwflow.space import Plan
 from hwflow.study import UNNUMBERED, Study, trial_seed
-from hwflow.workers import Workers
 
 if TYPE_CHECKING:
     from hwflow.quality import Quality

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from hwflow.engines import Bismo, Engine
+from hwflow.machine.engines import Bismo, Engine
 
 READ: TypeAdapter[Any] = TypeAdapter(Engine)
 

@@ -16,7 +16,7 @@ from hwflow.errors import StudyError
 from hwflow.loop import search
 from hwflow.study import STUDY_FILE, Study
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 PATIENCE = 60.0
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from hwflow.figures import Number, Sealed, Width
+from hwflow.machine.figures import Number, Sealed, Width
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -8,7 +8,7 @@ import pytest
 from toy import BitPart, ToyQuality, chain, toy_problem
 
 from hwflow.cost import Limits
-from hwflow.fingerprint import network_digest, run_settings, versions, workload_digest
+from hwflow.loop.fingerprint import network_digest, run_settings, versions, workload_digest
 from hwflow.problem import Problem
 from hwflow.solvers.random import Random
 from hwflow.space import Space
@@ -86,7 +86,7 @@ def test_versions_name_what_computes() -> None:
 
 
 def test_what_is_not_installed_has_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    from hwflow import fingerprint
+    from hwflow.loop import fingerprint
 
     def version(name: str) -> str:
         if name == "torch":

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from toy import ToyQuality, facts, toy_problem
 
-from hwflow import loop
 from hwflow.cost import Limits
 from hwflow.errors import HwflowError, InfeasibleError, StudyError
 from hwflow.front import Trial
 from hwflow.loop import Progress, search
+from hwflow.loop import door as loop
 from hwflow.problem import Problem
 from hwflow.solvers import Evaluate
 from hwflow.solvers.exhaustive import Exhaustive

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from hwflow.hardware import Array, Level, MacEnergy, Scratchpads
+from hwflow.machine.hardware import Array, Level, MacEnergy, Scratchpads
 
 ENERGY: TypeAdapter[Any] = TypeAdapter(MacEnergy)
 PADS: TypeAdapter[Any] = TypeAdapter(Scratchpads)

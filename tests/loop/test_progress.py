@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hwflow.front import Front, Trial
-from hwflow.progress import Standing
+from hwflow.loop.progress import Standing
 
 OBJECTIVES = ("accuracy", "energy_j", "latency_s")
 VALUES = st.integers(1, 6).map(lambda n: n / 7)

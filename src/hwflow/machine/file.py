@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from hwflow.errors import MachineError, unknown_name
 
-_PRESETS = Path(__file__).parent / "machines"
+_PRESETS = Path(__file__).parents[1] / "machines"
 _GROUP = "hwflow.machines"
 _SUFFIXES = (".yaml", ".yml")
 _UNIONS = ("engine", "mac_energy", "scratchpads")

@@ -25,13 +25,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from hwflow import study_file as files
 from hwflow.cost import METRICS
 from hwflow.errors import HwflowError, StudyError
 from hwflow.front import Front, Trial
 from hwflow.problem import QUALITY
 from hwflow.space import Plan, Space
-from hwflow.study_file import STUDY_FILE
+from hwflow.study import file as files
+from hwflow.study.file import STUDY_FILE
 
 __all__ = ["STUDY_FILE", "Study", "trial_seed", "write_csv"]
 

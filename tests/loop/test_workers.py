@@ -12,15 +12,15 @@ import pytest
 from toy import ToyQuality, toy_problem
 
 from hwflow.errors import HwflowError
-from hwflow.evaluate import Job, evaluate
 from hwflow.loop import search
+from hwflow.loop.evaluate import Job, evaluate
+from hwflow.loop.workers import WorkerError, Workers
 from hwflow.solvers.random import Random
 from hwflow.space import Builder, Plan
 from hwflow.study import Study
-from hwflow.workers import WorkerError, Workers
 
 SPACE = toy_problem().space
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 
 
 def jobs(count: int) -> list[Job]:
@@ -141,9 +141,9 @@ def test_busy_workers_end_with_their_parent(tmp_path: Path) -> None:
         f"    search(toy_problem(), Telling(log=Path({str(log)!r})), Random(), evaluations=4,"
         " workers=2)\n"
     )
+    paths = [str(Path(__file__).parent), str(HERE), str(HERE.parent / "src")]
     parent = subprocess.Popen(
-        [sys.executable, "-c", script],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent / "src")])},
+        [sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     )
     end = time.monotonic() + 60
     while not log.exists() or len(log.read_text().split()) < 2:

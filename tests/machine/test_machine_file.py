@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from hwflow import machine_file
 from hwflow.errors import MachineError
+from hwflow.machine import file as machine_file
 from hwflow.machine import load_machine, machine_names
 
-PRESET = Path(machine_file.__file__).parent / "machines" / "eyeriss.yaml"
+PRESET = Path(machine_file.__file__).parents[1] / "machines" / "eyeriss.yaml"
 
 
 def write(folder: Path, text: str, name: str = "chip.yaml") -> Path:

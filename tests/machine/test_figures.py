@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from hwflow.figures import (
+from hwflow.machine.figures import (
     AccessEnergy,
     AutoWidth,
     BitCount,

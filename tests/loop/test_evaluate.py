@@ -10,7 +10,7 @@ import pytest
 from toy import ToyQuality, toy_problem
 
 from hwflow.errors import HwflowError
-from hwflow.evaluate import Here, Job, describe, evaluate, limited_threads, seeded
+from hwflow.loop.evaluate import Here, Job, describe, evaluate, limited_threads, seeded
 from hwflow.space import Builder, Plan, Space
 
 SPACE = toy_problem().space

@@ -20,7 +20,7 @@ from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING
 
 from hwflow.errors import HwflowError
-from hwflow.evaluate import Job, Outcome, evaluate
+from hwflow.loop.evaluate import Job, Outcome, evaluate
 from hwflow.space import Space
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, field_validator, model_validator
 
-from hwflow.engines import Engine
-from hwflow.figures import (
+from hwflow.machine.engines import Engine
+from hwflow.machine.figures import (
     AutoWidth,
     Count,
     Figure,
@@ -32,16 +32,16 @@ from hwflow.figures import (
     Width,
     figures,
 )
-from hwflow.hardware import Array, Level, MacEnergy, Scratchpads, Store
-from hwflow.machine_file import load as _load
-from hwflow.machine_file import names as machine_names
+from hwflow.machine.file import load as _load
+from hwflow.machine.file import names as machine_names
+from hwflow.machine.hardware import Array, Level, MacEnergy, Scratchpads, Store
+from hwflow.units import FLOAT_BITS
 
 __all__ = ["Accelerator", "Dataflow", "load_machine", "machine_names"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-FLOAT_BITS = 32
 WIDEST = 32
 
 Dataflow = Literal[

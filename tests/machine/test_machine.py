@@ -10,8 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwflow import machine as machine_module
-from hwflow import workload
 from hwflow.machine import Accelerator, load_machine, machine_names
 
 PRESETS = (
@@ -177,10 +175,6 @@ def test_bismo_takes_a_cycle_for_each_pair_of_bits() -> None:
 def test_unpus_published_rates_follow_from_its_lanes(bits: int, gops: float) -> None:
     ops_per_mac = 2
     assert ops_per_mac * unpu().peak_macs_per_s(bits, 16) == pytest.approx(gops * 1e9)
-
-
-def test_float_bits_are_those_of_the_workload() -> None:
-    assert machine_module.FLOAT_BITS == workload.FLOAT_BITS
 
 
 @pytest.mark.parametrize("name", PRESETS)

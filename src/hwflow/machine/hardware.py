@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
-from hwflow.figures import (
+from hwflow.machine.figures import (
     AccessEnergy,
     Bandwidth,
     Energy,
