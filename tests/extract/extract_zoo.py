@@ -29,7 +29,7 @@ ONNX = {
     "resnet18": 64, "resnet50": 64, "mobilenet_v3_small": 64, "efficientnet_b0": 64,
     "densenet121": 64, "googlenet": 64, "inception_v3": 96, "shufflenet_v2_x1_0": 64,
     "regnet_y_400mf": 64, "convnext_tiny": 64, "mnasnet1_0": 64, "squeezenet1_1": 64,
-    "vgg16_bn": 64, "deeplabv3_resnet50": 64, "lraspp_mobilenet_v3_large": 64, "vit_b_16": 224,
+    "vgg16_bn": 224, "deeplabv3_resnet50": 64, "lraspp_mobilenet_v3_large": 64, "vit_b_16": 224,
     "swin_t": 64,
 }  # fmt: skip
 """Networks to write as ONNX files, by a size of image that keeps that quick."""

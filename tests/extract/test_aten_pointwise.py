@@ -253,6 +253,14 @@ class TestPools:
         layer = single(nn.AdaptiveAvgPool2d((4, 2)), SHAPE)
         assert (layer.kernel, layer.stride, layer.out_size) == ((2, 4), (2, 4), (4, 2))
 
+    def test_to_the_size_that_is_there_vanish(self):
+        net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(16), nn.ReLU())
+        assert single(net).act == ("relu",)
+
+    def test_to_a_larger_size_have_windows_of_one(self):
+        layer = single(nn.AdaptiveAvgPool2d(12), SHAPE)
+        assert (layer.kernel, layer.stride) == ((1, 1), (1, 1))
+
     @pytest.mark.parametrize("keep", [True, False])
     def test_mean_over_height_and_width_is_one(self, keep: bool):
         layer = apply(lambda _, x: x.mean((-1, 2), keepdim=keep))

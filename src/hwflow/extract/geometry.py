@@ -173,8 +173,8 @@ def pool(
 def adaptive_pool(x: Shape, out: Shape, axes: int) -> Fields:
     """Return the layer fields of pooling to a given size; windows that differ count as the last."""
     sizes = list(zip(x[-axes:], out[-axes:], strict=True))
-    stride = tuple(size // made for size, made in sizes)
+    stride = tuple(max(size // made, 1) for size, made in sizes)
     kernel = tuple(
-        size - (made - 1) * step for (size, made), step in zip(sizes, stride, strict=True)
+        max(size - (made - 1) * step, 1) for (size, made), step in zip(sizes, stride, strict=True)
     )
     return pool(x, out, kernel, stride, (1,), (0,))

@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -52,7 +54,13 @@ LEAF = 23
 
 TOLERANCE = 1e-11
 
-jit = njit(error_model="numpy", nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+_OPTIONS: Any = {
+    "error_model": "numpy",
+    "nogil": True,
+    "no_cpython_wrapper": True,  # these are called by compiled code alone, and compile faster so
+    "no_cfunc_wrapper": True,
+}
+jit = njit(**_OPTIONS)
 
 
 @jit

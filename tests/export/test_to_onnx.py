@@ -148,8 +148,10 @@ def test_the_file_names_no_place_on_this_machine(eight):
     assert kept <= {"pkg.torch.onnx.name_scopes", "pkg.torch.onnx.class_hierarchy"}
 
 
-def test_an_eight_bit_file_reads_back_as_the_network(eight):
-    found, expected = extract(eight[1]), extract(eight[0])
+@pytest.mark.parametrize("made", ["eight", "mixed"])
+def test_the_file_reads_back_as_the_network(made, request):
+    quantised, path, _ = request.getfixturevalue(made)
+    found, expected = extract(path), extract(quantised)
     assert found == expected, difference(found, expected)
 
 
