@@ -4,7 +4,7 @@ Weights lie on symmetric grids, one scale per output channel; activations on hal
 they are never negative, else asymmetric ones, one scale per tensor, calibrated on the network's
 calibration inputs. Tensors that meet in an add share their bits, tensors that are passed on
 (reshape, concat, max-pool, ...) share bits and scale: :attr:`Workload.bit_groups`. First and last
-layers keep 8 bits by default, as in HAQ (arXiv 1811.08886) and HW-FlowQ.
+layers keep 8 bits by default.
 """
 
 from __future__ import annotations
