@@ -27,6 +27,7 @@ _WHERE = {
     "Cost": "cost",
     "Design": "design",
     "Exhaustive": "solvers.exhaustive",
+    "Fine": "costs.fine",
     "Front": "front",
     "HwflowError": "errors",
     "Layer": "workload",
@@ -60,6 +61,7 @@ __all__ = [
     "Cost",
     "Design",
     "Exhaustive",
+    "Fine",
     "Front",
     "HwflowError",
     "Layer",
@@ -87,6 +89,7 @@ __all__ = [
 if TYPE_CHECKING:
     from hwflow.cost import Cost, Limits
     from hwflow.costs.coarse import Coarse
+    from hwflow.costs.fine import Fine
     from hwflow.costs.mid import Mid
     from hwflow.data import load_data
     from hwflow.design import Design
