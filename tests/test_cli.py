@@ -79,6 +79,18 @@ def test_cost_prints_the_promised_json(capsys: pytest.CaptureFixture[str], level
     assert found["batch"] == 1
 
 
+def test_the_fine_level_says_how_each_layer_is_mapped(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["cost", *SMALL, "--on", "eyeriss", "--json", "--level"]
+    fine = json.loads(run(capsys, *words, "fine")[1])
+    mid = json.loads(run(capsys, *words, "mid")[1])
+    first = fine["layers"][0]
+    assert first["gap"] == 0
+    assert "parallel" in first["mapping"]
+    assert first["active_pes"] <= 168
+    assert set(first["bytes_by_memory"]) >= {"dram"}
+    assert fine["total"]["latency_s"] >= mid["total"]["latency_s"]
+
+
 def test_cost_in_batches_and_bits(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["cost", *SMALL, "--on", "eyeriss", "--json"]
     one = json.loads(run(capsys, *words)[1])["total"]

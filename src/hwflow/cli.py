@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from hwflow import plugins
-from hwflow.cost import Cost
+from hwflow.cost import Cost, CostModel
 from hwflow.design import Design
 from hwflow.errors import HwflowError
 from hwflow.machine import load_machine, machine_names
@@ -45,7 +45,7 @@ InputShape = Annotated[str | None, typer.Option("--input", help="Input as CxHxW,
 def cost(
     model: Model,
     on: On,
-    level: Annotated[str, typer.Option(help="Cost model: coarse or mid.")] = "mid",
+    level: Annotated[str, typer.Option(help="Cost model: coarse, mid or fine.")] = "mid",
     batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 1,
     bits: Annotated[str | None, typer.Option(help="Uniform bits, such as w4a8.")] = None,
     input_shape: InputShape = None,
@@ -58,10 +58,11 @@ def cost(
     workload = _workload(model, input_shape, classes).with_batch(batch)
     if bits:
         workload = uniform_bits(workload, bits)
-    found: Cost = cost_model.cost(Design(workload, machine))
+    design = Design(workload, machine)
+    found: Cost = cost_model.cost(design)
     if as_json:
         head = {"model": model, "machine": machine.name, "level": level, "batch": batch}
-        print_json(head | found.to_json())
+        print_json(head | _with_details(found.to_json(), cost_model, design))
         return
     from hwflow import screen
 
@@ -70,6 +71,16 @@ def cost(
     screen.out.print(screen.total_table(found, title))
     for note in found.notes:
         screen.out.print(f"Note: {note}")
+
+
+def _with_details(plain: dict[str, Any], model: CostModel, design: Design) -> dict[str, Any]:
+    """Add what a level reports of each layer beyond its costs, such as the fine level's mapping."""
+    details = getattr(model, "report", None)
+    if details is None:
+        return plain
+    more = {row["name"]: row for row in (one.to_json() for one in details(design))}
+    layers = [layer | more.get(layer["name"], {}) for layer in plain["layers"]]
+    return plain | {"layers": layers}
 
 
 def _workload(model: str, input_shape: str | None, classes: int | None) -> Workload:
@@ -119,7 +130,7 @@ def search(
     weights: Weights = None,
     quantize: Annotated[bool, typer.Option("--quantize", help="Choose bits per layer.")] = False,
     bits: Annotated[str | None, typer.Option(help="Allowed bits, such as 2,4,8.")] = None,
-    level: Annotated[str | None, typer.Option(help="Cost model: coarse or mid.")] = None,
+    level: Annotated[str | None, typer.Option(help="Cost model: coarse, mid or fine.")] = None,
     below: Annotated[list[str] | None, typer.Option(help="Limit, such as latency=4ms.")] = None,
     objectives: Annotated[str | None, typer.Option(help="Such as accuracy,energy.")] = None,
     solver: Annotated[str | None, typer.Option(help="nsga2, random or exhaustive.")] = None,

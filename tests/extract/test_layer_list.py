@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -170,6 +170,7 @@ class TestLoops:
         layer = last(tmp_path, "op: linear, K: 64, C: 32, P: 196")
         assert (layer.out_size, layer.macs) == ((196, 1), 196 * 64 * 32)
 
+    @settings(max_examples=40)
     @given(
         n=st.integers(1, 3), k=st.integers(1, 9), c=st.integers(1, 9), p=st.integers(1, 9),
         q=st.integers(1, 9), r=st.integers(1, 4), s=st.integers(1, 4), stride=st.integers(1, 3),
@@ -381,6 +382,7 @@ class TestFaults:
         with pytest.raises(WorkloadError, match="not a readable YAML file"):
             read_layers(path)
 
+    @settings(max_examples=40)
     @given(
         entry=st.dictionaries(
             st.sampled_from(["op", "out_channels", "kernel", "inputs", "bits", "K", "axis"]),
