@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import pickle
 import signal
 import threading
 import traceback
@@ -17,7 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import TYPE_CHECKING
+from multiprocessing.reduction import ForkingPickler
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hwflow.errors import HwflowError
 from hwflow.loop.evaluate import Job, Outcome, evaluate
@@ -124,14 +124,20 @@ class Workers:
         self._processes, self._busy = {}, {}
 
 
-def _by_value(task: tuple[Space, Quality, int]) -> bytes:
-    """Return what a worker's pipe unpacks into the task.
+class _ByValue(ForkingPickler):
+    """How multiprocessing itself sends objects to a child, but for torch's way with tensors.
 
-    Pipes would send torch tensors as shared memory: a file descriptor each (ResNet-152 has more
-    tensors than a process may have files open), of a size that containers do not grant.
+    torch would send them as shared memory: a file descriptor each (ResNet-152 has more tensors than
+    a process may have files open), of a size that containers do not grant.
     """
+
+    _extra_reducers: ClassVar[dict[type, Any]] = {}
+
+
+def _by_value(task: tuple[Space, Quality, int]) -> bytes:
+    """Return what a worker's pipe unpacks into the task."""
     try:
-        return pickle.dumps(task)
+        return bytes(_ByValue.dumps(task))
     except Exception as error:
         raise WorkerError(
             f"The problem cannot be sent to worker processes: {error}. Space and quality must be "
