@@ -309,3 +309,27 @@ def test_weights_alone_may_be_quantised(tmp_path):
 def test_an_older_opset_can_be_asked_for(tmp_path):
     to_onnx(small(), tmp_path / "net.onnx", opset=20)
     assert onnx.load(tmp_path / "net.onnx").opset_import[0].version == 20
+
+
+class Token(nn.Module):
+    """A learned token beside the image's values, of as many rows as there are images."""
+
+    def __init__(self):
+        super().__init__()
+        self.token = nn.Parameter(torch.randn(1, 4))
+        self.mix = nn.Linear(16, 8)
+        self.last = nn.Linear(8, 3)
+
+    def forward(self, x):
+        rows = torch.cat([self.token.expand(x.shape[0], -1), x.flatten(1)], dim=1)
+        return self.last(torch.relu(self.mix(rows)))
+
+
+def test_a_quantised_token_takes_any_batch(tmp_path):
+    torch.manual_seed(0)
+    net = Network("token", Token().eval(), torch.randn(1, 3, 2, 2))
+    net = net.calibrated(torch.randn(16, 3, 2, 2))
+    space = quantize(net, bits=(4, 8))
+    report = to_onnx(space.apply(space.default), tmp_path / "token.onnx")
+    assert report.agreement == 1
+    assert report.inputs == 16

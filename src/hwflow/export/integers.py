@@ -13,8 +13,8 @@ from typing import cast
 import torch
 from torch import Tensor, fx, nn
 
-from hwflow.extract.call import active_nodes, is_quantizer
-from hwflow.extract.constants import constant
+from hwflow.extract.call import is_quantizer
+from hwflow.extract.constants import constant, is_constant
 from hwflow.fake_quantize import fake_quantize, grid
 
 BYTE = 8
@@ -60,10 +60,9 @@ def in_integers(module: fx.GraphModule, values: Iterable[str]) -> fx.GraphModule
     computes the same.
     """
     module = copy.deepcopy(module)
-    active = active_nodes(module.graph)
     requantized = set(values)
     for node in [node for node in module.graph.nodes if is_quantizer(node)]:
-        if node not in active:
+        if is_constant(node):
             _store(module, node)
         elif node.all_input_nodes[0].name in requantized:
             _requantize(module.graph, node)

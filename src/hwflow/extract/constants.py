@@ -6,6 +6,19 @@ import torch
 from torch import Tensor, fx, nn
 
 
+def is_constant(node: fx.Node) -> bool:
+    """Whether a node has one value: nothing it is computed from, sizes included, is an input."""
+    waiting, seen = [node], {node}
+    while waiting:
+        found = waiting.pop()
+        if found.op == "placeholder":
+            return False
+        fresh = [source for source in found.all_input_nodes if source not in seen]
+        seen.update(fresh)
+        waiting += fresh
+    return True
+
+
 def constant(module: nn.Module, node: object) -> Tensor:
     """Return the value of a node whose ancestors are parameters and buffers of `module`."""
     with torch.no_grad():
