@@ -48,6 +48,8 @@ class Job(BaseModel):
     evaluations: int | None = Field(default=None, gt=0)
     seconds: float | None = Field(default=None, gt=0)
     workers: int = Field(default=1, gt=0)
+    threads: int = Field(default=1, gt=0)
+    """Threads of each evaluation; results may depend on it, so a run keeps its number."""
     seed: int = 0
     calibration: int = Field(default=256, gt=0)
     """How many training images give the ranges of the activations."""

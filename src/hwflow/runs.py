@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -75,6 +76,7 @@ def search(job: Job, folder: Path, show: Callable[[Progress], None] | None = Non
         evaluations=job.evaluations,
         seconds=job.seconds,
         workers=job.workers,
+        threads=job.threads,
         seed=job.seed,
         provenance=recorder.provenance,
         on_trial=recorder,
@@ -158,9 +160,29 @@ def baseline(parts: Parts, folder: Path) -> Trial:
     quality = stored.get("original_quality")
     if quality is None:
         quality = parts.quality.of(parts.pristine)
-        parts.job.write(folder / RUN_FILE, stored | {"original_quality": quality})
+        found = {"original_quality": quality} | _images(parts)
+        parts.job.write(folder / RUN_FILE, stored | found)
     cost = parts.problem.cost.cost(parts.problem.design)
     return Trial(-1, (), cost.total, float(quality))
+
+
+def _images(parts: Parts) -> dict[str, int]:
+    """Return the size of the validation split, where it has one (a user's stream may not)."""
+    split = parts.data.val
+    return {"validation_images": len(split)} if isinstance(split, Sized) else {}
+
+
+def _notes(stored: dict[str, Any], quality: float | None) -> list[str]:
+    """Return what a reader must know of the accuracies."""
+    images = stored.get("validation_images")
+    if images is None or quality is None or not 0 <= quality <= 1:
+        return []
+    error = 100 * math.sqrt(quality * (1 - quality) / images)
+    return [
+        f"The quality was measured on {images:,} validation images, which the search has seen: "
+        f"standard error {error:.1f} points, and the best of many trials flatters itself. "
+        "`hwflow build` measures a network on the test split."
+    ]
 
 
 def _report_data(parts: Parts, study: Study, result: Result) -> ReportData:
@@ -184,7 +206,7 @@ def _report_data(parts: Parts, study: Study, result: Result) -> ReportData:
         },
         roofline=ops_roofline(problem.design),
         provenance=stored | {"settings": parts.job.model_dump(exclude_none=True)},
-        notes=[],
+        notes=_notes(stored, result.baseline.quality),
         run=str(result.folder),
         quality=parts.job.quality,
     )
