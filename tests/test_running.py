@@ -4,7 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hwflow.edits.trainable import trainable
 from hwflow.errors import HwflowError
+from hwflow.extract.exported import export_network
+from hwflow.network import Network
 from hwflow.running import evaluating, output, seeded, state_digest
 
 
@@ -48,25 +51,16 @@ def test_the_mode_returns_after_an_error_too() -> None:
     assert module.training
 
 
-def test_a_graph_is_told_of_its_mode() -> None:
-    """An exported graph switches its operators in train(); setting the flag does nothing."""
-
-    class Telling(nn.Module):
-        told: list[bool]
-
-        def train(self, mode: bool = True) -> "Telling":
-            self.told = [*getattr(self, "told", []), mode]
-            return super().train(mode)
-
-    module = Telling()
-    with evaluating(module):
-        pass
-    assert module.told == [False, True]
-    module.told.clear()
-    module.eval()
-    with evaluating(module):
-        pass
-    assert True not in module.told
+def test_an_exported_graph_evaluates_and_trains_again() -> None:
+    """Its operators have their mode in their arguments: the flag must reach them."""
+    net = Network("drop", nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5)).eval(), torch.ones(1, 4))
+    graph = trainable(export_network(net)).train()
+    with evaluating(graph):
+        first, second = graph(net.example), graph(net.example)
+        assert torch.equal(first, second)
+    assert graph.training
+    drops = [bool((graph(net.example) == 0).any()) for _ in range(20)]
+    assert any(drops)
 
 
 def test_a_seed_gives_the_same_numbers_and_gives_the_generator_back() -> None:

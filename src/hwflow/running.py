@@ -32,14 +32,16 @@ def output(module: nn.Module, inputs: Tensor) -> Tensor:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Put a module in eval mode for a while; every submodule returns to its own mode."""
+    """Put a module in eval mode for a while; every submodule returns to its own mode.
+
+    Sets the flags alone, as modules made by `torch.export` refuse `eval()`.
+    """
     modes = [(part, part.training) for part in module.modules()]
-    module.eval()
+    for part, _ in modes:
+        part.training = False
     try:
         yield
     finally:
-        if modes[0][1]:
-            module.train()  # an exported graph switches its operators here, not by the flag
         for part, mode in modes:
             part.training = mode
 

@@ -18,8 +18,9 @@ from hwflow.export.integers import in_integers
 from hwflow.export.kinds import Kinds, kinds
 from hwflow.export.operators import DOMAIN, functions, translations
 from hwflow.export.verify import ExportReport, compare, runtime_name
-from hwflow.extract.exported import evaluating, export_network, is_exported, read_graph
+from hwflow.extract.exported import export_network, is_exported, read_graph
 from hwflow.network import Network
+from hwflow.running import evaluating
 from hwflow.workload import FLOAT_BITS, Workload
 
 OPSET = 18

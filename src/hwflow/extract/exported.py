@@ -27,6 +27,7 @@ from hwflow.extract.fold import fold
 from hwflow.extract.nodes import QUANTIZE, Graph, Node
 from hwflow.extract.normal import normalise
 from hwflow.network import Network
+from hwflow.running import evaluating
 from hwflow.workload import Input, Workload
 
 
@@ -176,19 +177,6 @@ def _export_failed(network: Network, error: Exception, any_batch: bool) -> str:
         f"must be able to trace it on an input of shape {shape}{batch}: take branches that depend "
         "on values out of its forward, or give an ONNX file instead."
     )
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Put every submodule in eval mode for a while; the flags alone, whatever `eval` may do."""
-    modes = [(part, part.training) for part in module.modules()]
-    for part, _ in modes:
-        part.training = False
-    try:
-        yield
-    finally:
-        for part, mode in modes:
-            part.training = mode
 
 
 @contextmanager
