@@ -42,19 +42,23 @@ def test_most_saving_network_among_the_equally_accurate_makes_the_headline() -> 
     assert found is not None
     assert found.number == 2
     assert said(data) == (
-        "3 networks on the front; at 0.2 points less accuracy than the original: "
+        "3 networks on the front; at 0.2 points less validation accuracy than the original: "
         "41 % less energy and 28 % less latency."
     )
 
 
 def test_most_accurate_saver_is_taken_when_none_comes_close() -> None:
     data = report(trial(1, 0.8, 0.5, 0.5), trial(2, 0.7, 0.2, 0.2))
-    assert "at 10.0 points less accuracy than the original: 50 % less energy" in said(data)
+    assert "at 10.0 points less validation accuracy than the original: 50 % less energy" in said(
+        data
+    )
 
 
 def test_equal_and_higher_accuracy_are_said_so() -> None:
-    assert "at the same accuracy as the original" in said(report(trial(1, 0.9, 0.5, 0.5)))
-    assert "at 1.0 point more accuracy than" in said(report(trial(1, 0.91, 0.5, 0.5)))
+    assert "at the same validation accuracy as the original" in said(
+        report(trial(1, 0.9, 0.5, 0.5))
+    )
+    assert "at 1.0 point more validation accuracy than" in said(report(trial(1, 0.91, 0.5, 0.5)))
 
 
 def test_one_network_is_singular() -> None:
@@ -82,14 +86,14 @@ def test_unknown_original_quality_gives_the_knee_and_its_quality() -> None:
     found = highlight(data)
     assert found is not None
     assert found.number == data.front.knee().number
-    assert f"at {found.quality:.1%} accuracy".replace("%", " %") in said(data)
+    assert f"at {found.quality:.1%} validation accuracy".replace("%", " %") in said(data)
     assert "% less energy" in said(data)
 
 
 def test_quality_that_is_no_share_is_given_as_it_is() -> None:
     data = report(trial(1, -2.6, 0.5, 0.5), original=-2.5)
     assert not data.is_share
-    assert "at 0.1 less accuracy than the original" in said(data)
+    assert "at 0.1 less validation accuracy than the original" in said(data)
 
 
 def test_counts_are_fewer_and_costs_are_less() -> None:

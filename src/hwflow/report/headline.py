@@ -69,15 +69,15 @@ def _nothing(data: ReportData) -> str:
 
 
 def _at(data: ReportData, trial: Trial) -> str:
-    original = data.original_quality
+    original, name = data.original_quality, f"validation {data.quality}"
     if original is None or trial.quality is None:
-        return f"at {words.quality(data, trial.quality, 1)} {data.quality}, against the original"
+        return f"at {words.quality(data, trial.quality, 1)} {name}, against the original"
     gap = words.difference(data, trial.quality, 1)
     amount = gap.lstrip("+\N{MINUS SIGN}")
     amount = amount.replace("1.0\N{NO-BREAK SPACE}points", "1.0\N{NO-BREAK SPACE}point")
     if gap == words.difference(data, original, 1):
-        return f"at the same {data.quality} as the original"
-    return f"at {amount} {'less' if gap[0] != '+' else 'more'} {data.quality} than the original"
+        return f"at the same {name} as the original"
+    return f"at {amount} {'less' if gap[0] != '+' else 'more'} {name} than the original"
 
 
 def _savings(data: ReportData, trial: Trial) -> str:
