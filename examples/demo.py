@@ -7,6 +7,7 @@ step after the training is a command that you can run yourself.
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -29,7 +30,7 @@ def step(title: str, why: str) -> None:
 
 def hwflow(*words: str) -> None:
     """Run one command of hwflow and show it as the user would type it."""
-    console.print(f"[cyan]$ hwflow {' '.join(words)}[/cyan]")
+    console.print(f"[cyan]$ hwflow {shlex.join(words)}[/cyan]", highlight=False)
     subprocess.run([sys.executable, "-m", "hwflow", *words], check=True)
 
 
@@ -55,13 +56,14 @@ def main(folder: Path) -> None:
         train_digits(weights)
     step(
         "2. What does it cost on the machine?",
-        "Eyeriss is a 168-PE research accelerator. Each layer is bound by arithmetic or by memory.",
+        "Eyeriss is a research accelerator of 168 PEs. Arithmetic or memory binds each layer.",
     )
     hwflow("cost", *MODEL, "--on", "eyeriss", "--level", "mid")
     step(
         "3. Which networks cost less?",
-        "Every layer may get 2 to 8 bits. The search keeps the networks that no other one beats\n"
-        "in accuracy, energy and latency together. Killed and started again, it goes on.",
+        "Every layer may get 2 to 8 bits. The search keeps the networks that no other\n"
+        "beats in accuracy, energy and latency together. Killed and started again, it\n"
+        "goes on where it stopped.",
     )
     hwflow(
         "search", *MODEL, "--weights", str(weights), "--data", "digits", "--on", "eyeriss",
@@ -69,8 +71,8 @@ def main(folder: Path) -> None:
     )  # fmt: skip
     step(
         "4. Ship one",
-        "The network with the least energy among those above 95 % is built, tested on digits\n"
-        "that neither training nor search has seen, exported and run in ONNX Runtime.",
+        "The network with the least energy among those above 95 % is built, tested on\n"
+        "digits that neither training nor search has seen, and run in ONNX Runtime.",
     )
     hwflow(
         "build", str(run), "--pick", "accuracy > 95 %, least energy",

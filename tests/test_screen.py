@@ -43,3 +43,38 @@ def test_a_long_front_is_thinned_evenly_and_says_so() -> None:
 
 def test_an_empty_front_is_a_table_without_rows() -> None:
     assert "Front: 0 networks" in text(screen.front_table(Front.of([], OBJECTIVES)))
+
+
+BUILT = {
+    "trial": 7,
+    "test": {
+        "images": 8000, "before": 0.88, "after": 0.88, "gained": 3, "lost": 3, "drop": -0.0,
+        "standard_error": 0.001,
+    },
+    "original": dict.fromkeys(("latency_s", "energy_j", "dram_bytes", "model_bytes"), 2.0),
+    "total": dict.fromkeys(("latency_s", "energy_j", "dram_bytes", "model_bytes"), 0.5),
+    "written": "net.onnx",
+    "export": {
+        "agreement": 0.999, "inputs": 1000, "integer_layers": 2, "simulated_layers": 18,
+        "settings": {"session.x64quantprecision": "1"},
+    },
+}  # fmt: skip
+
+
+def test_a_built_network_is_shown_beside_the_original() -> None:
+    shown = text(screen.built_table(BUILT))
+    assert "+0.00 ± 0.10 points" in shown
+    assert "-75 %" in shown
+
+
+def test_what_was_written_and_how_it_runs_is_said() -> None:
+    lines = list(screen.built_lines(BUILT))
+    assert "right only after 3, right only before 3" in lines[0]
+    assert lines[1] == "Written: net.onnx"
+    assert "(with session.x64quantprecision = 1) agrees with torch on 99.90 % of 1,000" in lines[2]
+    assert "18 have other bits, which the file simulates" in lines[3]
+
+
+def test_weights_alone_have_no_runtime_to_speak_of() -> None:
+    lines = list(screen.built_lines(BUILT | {"export": None, "written": "net.safetensors"}))
+    assert lines[1:] == ["Written: net.safetensors"]

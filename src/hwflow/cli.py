@@ -67,8 +67,9 @@ def cost(
     from hwflow import screen
 
     title = f"{workload.name} on {machine.name}, {level} level, batch {batch}"
+    screen.out.print(title)
     screen.out.print(screen.layer_table(workload, found, screen.out.width))
-    screen.out.print(screen.total_table(found, title))
+    screen.out.print(screen.total_table(found))
     for note in found.notes:
         screen.out.print(f"Note: {note}")
 
@@ -232,6 +233,8 @@ def build(
         print_json(built)
         return
     screen.out.print(screen.built_table(built))
+    for line in screen.built_lines(built):
+        screen.out.print(line)
 
 
 @app.command("list")

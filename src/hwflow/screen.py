@@ -27,9 +27,9 @@ _LAYER_COLUMNS = ("macs", "params", "latency_s", "energy_j", "dram_bytes")
 _FEW_COLUMNS = ("macs", "latency_s", "energy_j", "dram_bytes")
 
 
-def total_table(cost: Cost, title: str) -> Table:
+def total_table(cost: Cost) -> Table:
     """Return the totals of a cost with their standing."""
-    table = _table(title)
+    table = _table("Total")
     table.add_column("metric")
     table.add_column("total", justify="right")
     table.add_column("standing")
@@ -118,38 +118,44 @@ def _spread(trials: Sequence[Trial], limit: int) -> list[Trial]:
 
 
 def built_table(built: Mapping[str, Any]) -> Table:
-    """Return what `hwflow build` did: cost, accuracy on the test split, the exported file."""
+    """Return what `hwflow build` made: accuracy on the test split and costs, before and after."""
     table = _table(f"Trial #{built['trial']}")
     for heading in ("", "original", "built", "change"):
-        table.add_column(heading, justify="left" if heading == "" else "right")
+        table.add_column(heading, justify="left" if heading == "" else "right", no_wrap=True)
     test = built["test"]
-    drop, error = 100 * test["drop"], 100 * test["standard_error"]
+    gain, error = 0.0 - 100 * test["drop"], 100 * test["standard_error"]
     table.add_row(
-        f"accuracy, {test['images']} test images", f"{100 * test['before']:.2f} %",
-        f"{100 * test['after']:.2f} %",
-        f"{-drop:+.2f} ± {error:.2f} points ({test['gained']} gained, {test['lost']} lost)",
+        "test accuracy", f"{100 * test['before']:.2f} %", f"{100 * test['after']:.2f} %",
+        f"{gain:+.2f} ± {error:.2f} points",
     )  # fmt: skip
     for name in ("latency_s", "energy_j", "dram_bytes", "model_bytes"):
         known, before, after = METRICS[name], built["original"][name], built["total"][name]
         change = f"{100 * (after / before - 1):+.0f} %" if before else "-"
         table.add_row(known.short, show(before, known.unit), show(after, known.unit), change)
-    if built["written"]:
-        table.caption = _written(built)
     return table
 
 
-def _written(built: Mapping[str, Any]) -> str:
+def built_lines(built: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what else is to be said of a built network: its test, its file, the runtime."""
+    test = built["test"]
+    yield (
+        f"Tested on {test['images']:,} images that the search has not seen: right only after "
+        f"{test['gained']}, right only before {test['lost']}."
+    )
+    if built["written"]:
+        yield f"Written: {built['written']}"
     export = built["export"]
     if not export:
-        return f"Written: {built['written']}"
-    same, settings = export["agreement"], export["settings"]
-    agrees = "" if same is None else f" agrees with torch on {100 * same:.2f} % of"
-    under = f" (with {_settings(settings)})" if settings else ""
-    return (
-        f"Written: {built['written']}. "
-        f"ONNX Runtime{agrees} {export['inputs']} test images{under}. "
+        return
+    settings = f" (with {_settings(export['settings'])})" if export["settings"] else ""
+    if export["agreement"] is not None:
+        yield (
+            f"ONNX Runtime{settings} agrees with torch on {100 * export['agreement']:.2f} % of "
+            f"{export['inputs']:,} test images."
+        )
+    yield (
         f"{export['integer_layers']} layers read 8-bit operands only; "
-        f"{export['simulated_layers']} have others, which are simulated."
+        f"{export['simulated_layers']} have other bits, which the file simulates."
     )
 
 
