@@ -34,7 +34,7 @@ def output(module: nn.Module, inputs: Tensor) -> Tensor:
 def evaluating(module: nn.Module) -> Iterator[None]:
     """Put a module in eval mode for a while; every submodule returns to its own mode.
 
-    Sets the flags alone, as modules made by `torch.export` refuse `eval()`.
+    Sets the flags alone, as modules made by `torch.export` refuse `eval`.
     """
     modes = [(part, part.training) for part in module.modules()]
     for part, _ in modes:

@@ -25,7 +25,7 @@ _RUNNING_MEAN = 3
 
 
 class TrainableGraph(fx.GraphModule):
-    """A graph of ATen operators whose `train()` and `eval()` do what they do for other modules."""
+    """A graph of ATen operators whose `train` and `eval` do what they do for other modules."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
