@@ -244,7 +244,10 @@ def test_bad_weights_are_refused(
         (["cost", *SMALL[:1], "--on", "eyeriss", "--input", "8x8"], "CxHxW"),
         (["search", *SMALL, "--data", "digits", "--on", "eyeriss"], "--quantize"),
         (["search", *SMALL, "--data", "nowhere", "--on", "eyeriss", "--quantize"], "nowhere"),
-        (["search", "--on", "eyeriss", "--quantize"], "model"),
+        (
+            ["search", "--on", "eyeriss", "--quantize"],
+            "needs a model, such as cifar:resnet20, --data",
+        ),
         (["report", "nowhere"], "nowhere"),
         (["list", "machine"], "Did you mean 'machines'"),
     ],

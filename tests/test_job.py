@@ -37,6 +37,11 @@ def test_a_wrong_setting_is_named(settings: dict[str, object], message: str) -> 
         Job.check(PLAIN | settings, "there")
 
 
+def test_a_missing_setting_is_named() -> None:
+    with pytest.raises(HwflowError, match="there needs data: it was not given"):
+        Job.check({"model": "cifar:resnet8", "on": "eyeriss"}, "there")
+
+
 def test_files_that_are_no_run(tmp_path: Path) -> None:
     with pytest.raises(HwflowError, match="Cannot read"):
         Job.read(tmp_path / "none.toml")

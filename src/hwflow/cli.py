@@ -169,9 +169,9 @@ def search(
         "classes": classes,
     }
     base = Job.read(from_file).model_dump() if from_file else {}
-    job = Job.check(
-        base | {key: value for key, value in given.items() if value is not None}, "hwflow search"
-    )
+    settings = base | {key: value for key, value in given.items() if value is not None}
+    _need_all(settings)
+    job = Job.check(settings, "hwflow search")
     _need(job.edits, quantize or from_file is not None)
     folder = out or Path("runs") / re.sub(r"[^\w.-]+", "-", f"{job.model}-{Path(job.on).stem}")
     from hwflow import runs, screen
@@ -184,6 +184,13 @@ def search(
     screen.out.print(screen.front_table(result.front, result.baseline))
     screen.out.print(f"Report: {folder / runs.REPORT_FILE}")
     screen.out.print(f'Next:   hwflow build {folder} --pick "most accurate" --to net.onnx')
+
+
+def _need_all(settings: dict[str, Any]) -> None:
+    ways = {"model": "a model, such as cifar:resnet20", "data": "--data", "on": "--on MACHINE"}
+    missing = [way for key, way in ways.items() if key not in settings]
+    if missing:
+        raise HwflowError(f"A search needs {', '.join(missing)}, or --from run.toml.")
 
 
 def _need(edits: Sequence[str], asked: bool) -> None:

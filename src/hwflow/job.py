@@ -75,6 +75,8 @@ class Job(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(map(str, first["loc"]))
+            if first["type"] == "missing":
+                raise HwflowError(f"{where} needs {key}: it was not given.") from None
             raise HwflowError(f"{where}: {key}: {first['msg']} (got {first['input']!r}).") from None
 
     def write(self, path: Path, provenance: dict[str, Any]) -> None:

@@ -169,7 +169,7 @@ def search_bar(quiet: bool) -> Iterator[SearchBar]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.total}"),
+        TextColumn("{task.fields[count]}"),
         TextColumn("[dim]{task.fields[note]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
@@ -183,7 +183,7 @@ class SearchBar:
 
     def __init__(self, bar: Progress) -> None:
         self._bar = bar
-        self._task = bar.add_task("searching", total=None, note="")
+        self._task = bar.add_task("loading", total=None, count="", note="")
 
     def __call__(self, progress: SearchProgress) -> None:
         """Show one more step of the search."""
@@ -191,4 +191,11 @@ class SearchBar:
         note = f"best {best}, hypervolume {progress.hypervolume:.3f}"
         if progress.infeasible:
             note += f", {progress.infeasible} beyond the limits"
-        self._bar.update(self._task, completed=progress.evaluated, total=progress.budget, note=note)
+        self._bar.update(
+            self._task,
+            description="searching",
+            completed=progress.evaluated,
+            total=progress.budget,
+            count=f"{progress.evaluated}{f'/{progress.budget}' if progress.budget else ''}",
+            note=note,
+        )
