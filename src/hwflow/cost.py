@@ -132,8 +132,8 @@ class Cost:
 class Costs:
     """Costs of n designs that differ in their bits: arrays by metric name.
 
-    `layers[metric]` has shape (n, layers), `total[metric]` shape (n,). `bound_by[metric]`-free:
-    `bound_by` holds indices into `bounds` of shape (n, layers).
+    `layers[metric]` has shape (n, layers), `total[metric]` shape (n,).
+    `bound_by` holds indices into `bounds`, shape (n, layers).
     """
 
     level: str
@@ -160,9 +160,6 @@ class Costs:
         )
         total = {key: _number(values[row]) for key, values in self.total.items()}
         return Cost(self.level, total, layers, self.standing, self.notes)
-
-
-_COUNTS = frozenset({"macs", "params", "bit_ops"})
 
 
 def _number(value: float) -> float:

@@ -1,4 +1,4 @@
-"""Accuracy on held-out data, paired comparison, agreement of two implementations."""
+"""Accuracy on held-out data, paired comparison."""
 
 import pickle
 
@@ -18,7 +18,6 @@ from hwflow.quality import Quality
 from hwflow.quality.accuracy import (
     Accuracy,
     Flips,
-    agreement,
     compare,
     evaluate,
     predictions,
@@ -226,27 +225,6 @@ def test_predictions_come_with_the_truth() -> None:
     found, true = predictions(Says([2, 1, 0]), numbered([0, 1, 2]), batch_size=2)
     assert found.tolist() == [2, 1, 0]
     assert true.tolist() == [0, 1, 2]
-
-
-def test_agreement_of_a_module_and_arrays() -> None:
-    inputs = torch.rand(20, 4)
-
-    def other(x: Tensor) -> np.ndarray:
-        out = x.numpy().copy()
-        out[:, 0] += 0.125
-        return out
-
-    found = agreement(nn.Identity(), other, inputs, batch_size=7)
-    shifted = inputs + torch.tensor([0.125, 0, 0, 0])
-    assert found.images == 20
-    assert found.same == float((shifted.argmax(1) == inputs.argmax(1)).double().mean())
-    assert found.largest_difference == pytest.approx(0.125)
-    assert agreement(nn.Identity(), nn.Identity(), inputs).same == 1.0
-
-
-def test_agreement_on_nothing_is_an_error() -> None:
-    with pytest.raises(DataError, match="no images"):
-        agreement(nn.Identity(), nn.Identity(), torch.zeros(0, 3))
 
 
 def test_a_data_set_of_the_users_own_can_be_scored() -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from math import sqrt
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -217,30 +216,3 @@ def predictions(
         raise DataError("There are no images to evaluate on. Give at least one.")
     found, truth = zip(*pairs, strict=True)
     return torch.cat(found), torch.cat(truth)
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How far two implementations of one network agree on the same inputs."""
-
-    images: int
-    same: float
-    """Share of images with the same top-1 class."""
-    largest_difference: float
-    """Largest absolute difference of an output."""
-
-
-def agreement(
-    first: Callable[[Tensor], Any], second: Callable[[Tensor], Any], inputs: Tensor,
-    *, batch_size: int = BATCH,
-) -> Agreement:  # fmt: skip
-    """Run two functions inputs -> outputs (n, classes), such as a module and an ONNX session."""
-    if not len(inputs):
-        raise DataError("There are no images to compare on. Give at least one.")
-    same, largest = 0, 0.0
-    with torch.no_grad():
-        for part in torch.split(inputs, batch_size):
-            one, two = torch.as_tensor(first(part)), torch.as_tensor(second(part))
-            same += int((one.argmax(1) == two.argmax(1)).sum())
-            largest = max(largest, float((one - two).abs().max()))
-    return Agreement(len(inputs), same / len(inputs), largest)
