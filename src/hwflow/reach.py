@@ -27,6 +27,7 @@ ROUNDS = 50
 
 Totals = Mapping[str, Floats]
 Objective = Callable[[Totals], Floats]
+TotalOf = Callable[[Problem, Sequence[Plan]], Totals]
 
 _WORDS = {"latency_s": ("fastest", "takes"), "energy_j": ("most frugal", "takes")}
 
@@ -62,6 +63,17 @@ def feasible_plan(problem: Problem) -> Plan:
     raise InfeasibleError(_sentence(problem, nearest, joint))
 
 
+def leanest_plan(problem: Problem) -> Plan:
+    """Return the plan that stays furthest below all limits, or exceeds the worst of them least.
+
+    Found by a descent over the choices; raises HwflowError when the problem has no limits.
+    """
+    if not problem.below.items():
+        raise HwflowError("A problem without limits has no leanest plan. Give a limit.")
+    starts = list(dict.fromkeys([problem.space.default, *problem.space.uniform()]))
+    return _least(problem, starts, partial(excess, problem), Problem.totals)
+
+
 def _nearest(problem: Problem) -> tuple[dict[str, Plan], Plan]:
     """Return the plan of least cost for each limited metric, and that of least excess over all."""
     starts = list(dict.fromkeys([problem.space.default, *problem.space.uniform()]))
@@ -94,19 +106,25 @@ def _exact(problem: Problem) -> tuple[dict[str, Plan], Plan]:
     return nearest, plans[int(np.argmin(excess(problem, totals)))]
 
 
-def _least(problem: Problem, starts: Sequence[Plan], objective: Objective) -> Plan:
-    """Return the plan with the least objective that a descent finds from the best start."""
-    values = objective(_totals(problem, starts))
+def _least(
+    problem: Problem, starts: Sequence[Plan], objective: Objective, total_of: TotalOf | None = None
+) -> Plan:
+    """Return the plan with the least objective that a descent finds from the best start.
+
+    By default it stops, by raising _Found, at the first plan that meets all limits.
+    """
+    totals = total_of or _totals
+    values = objective(totals(problem, starts))
     plan, value = starts[int(np.argmin(values))], float(values.min())
     for _ in range(ROUNDS):
         moves = _moves(problem.space, plan)
         if not moves:
             break
         places, plans = zip(*moves, strict=True)
-        gains = objective(_totals(problem, plans))
+        gains = objective(totals(problem, plans))
         together = _together(problem.space, plan, value, places, gains)
         tries = [plans[int(np.argmin(gains))], together]
-        values = objective(_totals(problem, tries))
+        values = objective(totals(problem, tries))
         if not values.min() < value:
             break
         plan, value = tries[int(np.argmin(values))], float(values.min())

@@ -1,0 +1,77 @@
+"""An agent that walks over the choices: DDPG as in AMC, with HW-Flow's hardware-aware state.
+
+    DDPG(seed=0)                               # the limits are walls, the state knows the hardware
+    DDPG(hardware=False)                       # AMC's own state
+    DDPG(repair="backwards", hardware=False)   # HAQ's repair
+
+One episode decides every choice in the order of the layers and is evaluated once; the reward at its
+end goes to every step. Defaults are AMC's (ECCV 2018): networks 300-300, learning rates 1e-4 and
+1e-3, tau 0.01, discount 1, batches of 64, noise 0.5 x 0.95^episode after 100 random episodes.
+Source of the state and the levels: HW-Flow (LITES 8(1):3, 2022), as described in METHODS.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hwflow.errors import HwflowError
+from hwflow.problem import Problem
+from hwflow.solvers import Evaluate
+
+if TYPE_CHECKING:
+    from hwflow.solvers.ddpg.learner import AgentName
+    from hwflow.solvers.ddpg.rewards import RewardName
+    from hwflow.solvers.ddpg.wall import Repair
+
+
+@dataclass(frozen=True)
+class DDPG:
+    """Deep deterministic policy gradient on plans; TD3 and SAC by `agent`."""
+
+    name: ClassVar[str] = "ddpg"
+    endless: ClassVar[bool] = True
+
+    seed: int = 0
+    agent: AgentName = "ddpg"
+    hardware: bool = True
+    """Whether the state has the hardware metrics of the level, or AMC's entries only."""
+    repair: Repair = "wall"
+    """How limits are kept: "wall" while walking, "backwards" afterwards (HAQ), or "none"."""
+    reward: RewardName = "accuracy"
+    exponent: float = -0.07
+    """w of the reward "product"."""
+    warmup: int = 100
+    """Random episodes before learning begins."""
+    sigma: float = 0.5
+    decay: float = 0.95
+    hidden: tuple[int, ...] = (300, 300)
+    actor_rate: float = 1e-4
+    critic_rate: float = 1e-3
+    tau: float = 0.01
+    discount: float = 1.0
+    batch: int = 64
+    replay_episodes: int = 100
+    """Episodes that are kept to learn from."""
+
+    def __post_init__(self) -> None:
+        for key, least in (("warmup", 1), ("batch", 1), ("replay_episodes", 1)):
+            if getattr(self, key) < least:
+                raise HwflowError(
+                    f"DDPG's {key} must be {least} or more, not {getattr(self, key)}."
+                )
+        for key in ("tau", "discount", "decay"):
+            if not 0 <= getattr(self, key) <= 1:
+                raise HwflowError(f"DDPG's {key} lies from 0 to 1, not {getattr(self, key)}.")
+        if self.sigma < 0:
+            raise HwflowError(f"DDPG's sigma is a width, 0 or more, not {self.sigma}.")
+
+    def settings(self) -> dict[str, Any]:
+        """Return everything that decides what it asks for."""
+        return {**asdict(self), "hidden": list(self.hidden)}
+
+    def run(self, problem: Problem, evaluate: Evaluate) -> None:
+        """Walk episode after episode, until `evaluate` ends the run."""
+        from hwflow.solvers.ddpg.session import walk_on
+
+        walk_on(self, problem, evaluate)

@@ -1,0 +1,62 @@
+"""One run of an agent: its own random numbers and one thread, which is fastest for its networks."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from hwflow.problem import Problem
+from hwflow.running import seeded
+from hwflow.solvers import Evaluate
+from hwflow.solvers.ddpg.environment import Walk
+from hwflow.solvers.ddpg.learner import Exploration, check_agent, learner
+from hwflow.solvers.ddpg.rewards import Reward
+from hwflow.solvers.ddpg.steps import steps_of
+from hwflow.solvers.ddpg.wall import check_repair
+
+if TYPE_CHECKING:
+    from hwflow.solvers.ddpg import DDPG
+
+EPISODES = 10**9
+"""More than any search walks; `evaluate` ends the run."""
+
+
+def walk_on(solver: DDPG, problem: Problem, evaluate: Evaluate) -> None:
+    """Let the agent of a solver walk over a problem until `evaluate` ends the run."""
+    check_agent(solver.agent)
+    check_repair(solver.repair)
+    reward = Reward.of(solver.reward, problem, solver.exponent)
+    steps = steps_of(problem)
+    evaluate([problem.space.default])
+    if not steps:
+        return
+    with _apart(solver.seed):
+        walk = Walk(
+            problem, steps, evaluate, reward, repair=solver.repair, hardware=solver.hardware
+        )
+        agent = learner(
+            solver.agent, walk, Exploration(solver.warmup, solver.sigma, solver.decay),
+            seed=solver.seed, hidden=solver.hidden, actor_rate=solver.actor_rate,
+            critic_rate=solver.critic_rate, replay=solver.replay_episodes * len(steps),
+            batch=solver.batch, tau=solver.tau, discount=solver.discount,
+        )  # fmt: skip
+        agent.learn(EPISODES * len(steps), log_interval=None)
+
+
+@contextmanager
+def _apart(seed: int) -> Iterator[None]:
+    """Keep the generators of Python, NumPy and torch, and torch's threads, as they were."""
+    kept, threads = (random.getstate(), np.random.get_state()), torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with seeded(seed):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+        random.setstate(kept[0])
+        np.random.set_state(kept[1])

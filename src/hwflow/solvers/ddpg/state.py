@@ -1,0 +1,165 @@
+"""What the agent sees before each decision, every entry scaled to about [0, 1].
+
+AMC's entries (ECCV 2018): index, type of layer, input and output channels, stride, kernel,
+weights, what was saved so far, what is left to decide, last action. The channels, kernel and
+weights are logarithms. HW-Flow's hardware entries, from the cost model's own level, as shares of
+the original network: energy, latency and DRAM traffic of the layers concerned; what was saved and
+what is left of each; utilisation of the array; computation-to-communication ratio over the ridge
+point; and the local derivative: the latency that the next leaner option saves, a staircase on
+arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import log2, prod
+
+import numpy as np
+
+from hwflow.cost import Cost, Floats
+from hwflow.problem import Problem
+from hwflow.solvers.ddpg.steps import Step, described, swapped
+from hwflow.space import ORDER, Plan
+from hwflow.workload import Layer
+
+HARDWARE = ("latency_s", "energy_j", "dram_bytes")
+
+_OPERATORS = ("conv", "depthwise", "conv_transpose", "linear", "matmul")
+
+
+@dataclass(frozen=True)
+class State:
+    """Builds the vector of entries; `hardware` adds HW-Flow's to AMC's."""
+
+    problem: Problem
+    steps: tuple[Step, ...]
+    hardware: bool = True
+
+    @property
+    def size(self) -> int:
+        """Entries of a state."""
+        return len(_STATIC) + 3 + (len(self._metrics) * 3 + 3 if self._metrics else 0)
+
+    def of(self, plan: Plan, number: int, last_action: float) -> Floats:
+        """Return the state before step `number`; later choices of `plan` are at their default."""
+        cost = self._cost(plan)
+        entries = [*self._static[number], *self._progress(cost, number, "bit_ops"), last_action]
+        if self._metrics:
+            entries += self._hardware(plan, cost, number)
+        return np.clip(np.array(entries, np.float64), -1.0, 2.0)
+
+    @cached_property
+    def _start(self) -> Cost:
+        return self._cost(self.problem.space.default)
+
+    @cached_property
+    def _metrics(self) -> tuple[str, ...]:
+        known = self._start.total
+        return tuple(name for name in HARDWARE if self.hardware and name in known)
+
+    @cached_property
+    def _static(self) -> Floats:
+        base = self.problem.space.on_paper(self.problem.space.default, self.problem.design).workload
+        rows = [
+            _described(described(base, step), step, self._kind(step), number / len(self.steps))
+            for number, step in enumerate(self.steps)
+        ]
+        table = np.array(rows).reshape(len(rows), len(_STATIC))
+        scaled: Floats = table / np.maximum(table.max(axis=0, initial=0.0), 1.0)
+        return scaled
+
+    @cached_property
+    def _undecided(self) -> tuple[frozenset[int], ...]:
+        """Layers of the steps from each number on."""
+        left: list[frozenset[int]] = [frozenset()]
+        for step in reversed(self.steps):
+            left.append(left[-1] | frozenset(step.layers))
+        return tuple(reversed(left))
+
+    def _kind(self, step: Step) -> float:
+        start = 0
+        for part in self.problem.space.parts:
+            start += len(part.choices)
+            if step.place < start:
+                return (ORDER.index(part.kind) + 1) / len(ORDER)
+        return 0.0
+
+    def _cost(self, plan: Plan) -> Cost:
+        return self.problem.costs([plan])[0]
+
+    def _progress(self, cost: Cost, number: int, name: str) -> tuple[float, float]:
+        """Return the shares of a metric that were saved, and that the open steps' layers take."""
+        total = self._start.total.get(name, 0.0)
+        if not total:
+            return 0.0, 0.0
+        rest = sum(
+            cost.layers[index].values.get(name, 0.0)
+            for index in self._undecided[number]
+            if index < len(cost.layers)
+        )
+        return 1 - cost.total[name] / total, rest / total
+
+    def _hardware(self, plan: Plan, cost: Cost, number: int) -> list[float]:
+        step = self.steps[number]
+        entries: list[float] = []
+        for name in self._metrics:
+            here = sum(_at(cost, index, name) for index in step.layers)
+            entries += [
+                here / self._start.total[name], *self._progress(cost, number, name)
+            ]  # fmt: skip
+        return [*entries, *self._array(cost, step), self._derivative(plan, cost, step)]
+
+    def _array(self, cost: Cost, step: Step) -> tuple[float, float]:
+        """Return utilisation, and log2 of the CTC ratio over the ridge point in tenths."""
+        index = step.layers[0] if step.layers else -1
+        macs, seconds = _at(cost, index, "macs"), _at(cost, index, "latency_s")
+        moved = _at(cost, index, "dram_bytes")
+        if not (macs and seconds and moved):
+            return 0.0, 0.0
+        machine = self.problem.machine
+        layer = self.problem.design.workload.layers[index]
+        peak = float(machine.peak_macs_per_s(layer.weight_bits, layer.input_bits[0]))
+        ratio = macs / moved / (peak / machine.dram_bytes_per_s)
+        return macs / seconds / peak, log2(ratio) / 10
+
+    def _derivative(self, plan: Plan, cost: Cost, step: Step) -> float:
+        """Return the share of latency (or of the first metric) that one rank less saves."""
+        rank = step.order.index(plan[step.place])
+        if rank == 0:
+            return 0.0
+        name = self._metrics[0]
+        leaner = swapped(self.problem.space, plan, step.place, step.option(rank - 1))
+        after = float(self.problem.totals([leaner])[name][0])
+        return (cost.total[name] - after) / self._start.total[name] * len(self.steps)
+
+
+_STATIC = ("index", "kind", "operator", "in", "out", "stride", "kernel", "weights", "options")
+
+
+def _described(layer: Layer | None, step: Step, kind: float, index: float) -> list[float]:
+    if layer is None:
+        return [index, kind, *(0.0,) * (len(_STATIC) - 3), float(step.options)]
+    return [
+        index, kind, _operator(layer), log2(1 + layer.in_channels), log2(1 + layer.out_channels),
+        float(layer.stride[0]), log2(1 + prod(layer.kernel)), log2(1 + layer.weights),
+        float(step.options),
+    ]  # fmt: skip
+
+
+def _operator(layer: Layer) -> float:
+    depthwise = layer.op == "conv" and layer.groups > 1 and layer.groups == layer.in_channels
+    name = "depthwise" if depthwise else layer.op
+    return (_OPERATORS.index(name) + 1.0) if name in _OPERATORS else 0.0
+
+
+def _at(cost: Cost, index: int, name: str) -> float:
+    if not 0 <= index < len(cost.layers):
+        return 0.0
+    return float(cost.layers[index].values.get(name, 0.0))
+
+
+def ranks(steps: Sequence[Step], plan: Plan) -> list[int]:
+    """Return the rank of the chosen option at every step."""
+    return [step.order.index(plan[step.place]) for step in steps]

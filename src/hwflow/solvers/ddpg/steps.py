@@ -1,0 +1,94 @@
+"""The walk of the agent: one step per choice, in the order of the layers that it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from hwflow.problem import Problem
+from hwflow.space import Choice, Plan, Space
+from hwflow.workload import Layer, Workload
+
+
+@dataclass(frozen=True)
+class Step:
+    """One decision of an episode."""
+
+    place: int
+    """Index of the choice in a plan."""
+    choice: Choice
+    order: tuple[int, ...]
+    """Option indices from the leanest to the richest."""
+    layers: tuple[int, ...]
+    """Positions of the layers that the choice changes; the first is the one the state describes."""
+
+    @property
+    def options(self) -> int:
+        """How many options there are."""
+        return len(self.order)
+
+    def option(self, rank: int) -> int:
+        """Return the option index of a rank, 0 being the leanest."""
+        return self.order[rank]
+
+    def rank(self, action: float) -> int:
+        """Return the rank of an action in [0, 1]: equal shares, as HAQ rounds its bits.
+
+        round(b_min - 0.5 + a (b_max - b_min + 1)), clipped (HAQ, CVPR 2019).
+        """
+        return min(int(action * self.options), self.options - 1)
+
+    def action(self, rank: int) -> float:
+        """Return the action in the middle of a rank's share."""
+        return (rank + 0.5) / self.options
+
+
+def steps_of(problem: Problem) -> tuple[Step, ...]:
+    """Return the steps of an episode; choices of a single option are no steps."""
+    space = problem.space
+    base = space.on_paper(space.default, problem.design).workload
+    found = [
+        Step(place, choice, _order(problem, place), _changed(problem, base, place))
+        for place, choice in enumerate(space.choices)
+        if len(choice.options) > 1
+    ]
+    return tuple(sorted(found, key=lambda step: (step.layers[:1] or (len(base),), step.place)))
+
+
+def swapped(space: Space, plan: Plan, place: int, option: int) -> Plan:
+    """Return the plan with another option at one place."""
+    return space.canonical((*plan[:place], option, *plan[place + 1 :]))
+
+
+def _order(problem: Problem, place: int) -> tuple[int, ...]:
+    """Return options by value where they are numbers, else by what each costs alone."""
+    options = problem.space.choices[place].options
+    if all(isinstance(value, int | float) for value in options):
+        return tuple(sorted(range(len(options)), key=lambda index: options[index]))
+    start = problem.space.default
+    plans = [swapped(problem.space, start, place, index) for index in range(len(options))]
+    totals = problem.totals(plans)
+    name = next((name for name, _ in problem.below.items()), _first(totals))
+    return tuple(int(index) for index in np.argsort(totals[name], kind="stable"))
+
+
+def _first(totals: Mapping[str, object]) -> str:
+    return next(name for name in ("latency_s", "energy_j", "bit_ops", *totals) if name in totals)
+
+
+def _changed(problem: Problem, base: Workload, place: int) -> tuple[int, ...]:
+    """Return the layers that a choice changes, MAC layers first, as any option shows."""
+    space, choice = problem.space, problem.space.choices[place]
+    other = max(range(len(choice.options)), key=lambda index: abs(index - choice.default))
+    plan = swapped(space, space.default, place, other)
+    after = space.on_paper(plan, problem.design).workload
+    now = {layer.name: layer for layer in after}
+    changed = [i for i, layer in enumerate(base) if now.get(layer.name) != layer]
+    return tuple(sorted(changed, key=lambda index: (not base.layers[index].is_mac, index)))
+
+
+def described(base: Workload, step: Step) -> Layer | None:
+    """Return the layer that stands for a step in the state."""
+    return base.layers[step.layers[0]] if step.layers else None

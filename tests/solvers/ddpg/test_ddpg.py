@@ -1,0 +1,175 @@
+"""The agent: learns, repeats itself, resumes, and leaves the world as it was."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from toy import ToyQuality, toy_problem
+
+from hwflow.cost import Limits
+from hwflow.errors import HwflowError
+from hwflow.loop import search
+from hwflow.solvers.ddpg import DDPG
+from hwflow.solvers.ddpg.environment import EXECUTED, Walk
+from hwflow.solvers.ddpg.learner import Exploration, learner
+from hwflow.solvers.ddpg.replay import EpisodeReplay
+from hwflow.solvers.ddpg.rewards import Reward
+from hwflow.solvers.ddpg.steps import steps_of
+from hwflow.testing import check_solver
+
+SMALL = {"hidden": (16, 16), "warmup": 4, "batch": 8}
+TIGHT = Limits(latency_s=1.2e-2)
+
+
+def small(seed: int = 0, **settings: object) -> DDPG:
+    return DDPG(seed=seed, **{**SMALL, **settings})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("agent", ["ddpg", "td3", "sac"])
+def test_it_keeps_the_rules_for_solvers(agent: str) -> None:
+    check_solver(lambda seed: small(seed, agent=agent), evaluations=12)
+
+
+def test_a_stopped_search_goes_on_to_the_same_front(tmp_path: Path) -> None:
+    problem = toy_problem(TIGHT, length=3)
+    whole = search(problem, ToyQuality(noise=0.01), small(3), tmp_path / "a", evaluations=16)
+    search(problem, ToyQuality(noise=0.01), small(3), tmp_path / "b", evaluations=7)
+    gone_on = search(problem, ToyQuality(noise=0.01), small(3), tmp_path / "b", evaluations=16)
+    assert [(t.plan, t.quality) for t in gone_on.trials] == [
+        (t.plan, t.quality) for t in whole.trials
+    ]
+
+
+def test_it_keeps_limits_without_wasted_plans(tmp_path: Path) -> None:
+    problem = toy_problem(TIGHT, length=3)
+    front = search(problem, ToyQuality(), small(), tmp_path / "run", evaluations=15)
+    assert all(trial.total["latency_s"] <= 1.2e-2 for trial in front.trials)
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_generators_and_threads_are_left_as_they_were() -> None:
+    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()
+    search(toy_problem(length=2), ToyQuality(), small(), evaluations=6)
+    assert random.getstate() == before[0]
+    assert np.random.get_state()[1].tolist() == before[1]
+    assert torch.equal(torch.get_rng_state(), before[2])
+    assert torch.get_num_threads() == 2
+
+
+def test_learning_moves_the_agent_towards_what_is_rewarded() -> None:
+    """Rich options are worth more here; the agent's actions must grow."""
+    problem = toy_problem(length=2)
+    steps = steps_of(problem)
+    walk = Walk(problem, steps, _door(problem), Reward.of("accuracy", problem, -0.07))
+    agent = _agent(walk, warmup=40)
+    before = _mean_action(agent, walk)
+    agent.learn(160 * len(steps), log_interval=None)
+    assert _mean_action(agent, walk) > max(before, 0.2)
+
+
+def _door(problem):  # type: ignore[no-untyped-def]
+    from test_ddpg_walk import Asked
+
+    return Asked(problem)
+
+
+def _agent(walk: Walk, warmup: int):  # type: ignore[no-untyped-def]
+    return learner(
+        "ddpg", walk, Exploration(warmup, 0.3, 0.97), seed=0, hidden=(32, 32), actor_rate=1e-3,
+        critic_rate=3e-3, replay=2000, batch=32, tau=0.02, discount=1.0,
+    )  # fmt: skip
+
+
+def _mean_action(agent, walk: Walk) -> float:  # type: ignore[no-untyped-def]
+    state, _ = walk.reset()
+    chosen = []
+    for _ in walk.steps:
+        action, _ = agent.predict(state, deterministic=True)
+        chosen.append(float(action[0]))
+        state, *_ = walk.step(action)
+    return float(np.mean(chosen))
+
+
+def test_rates_of_actor_and_critic_are_those_asked_for() -> None:
+    problem = toy_problem(length=2)
+    walk = Walk(problem, steps_of(problem), _door(problem), Reward.of("accuracy", problem, -0.07))
+    agent = _agent(walk, warmup=2)
+    agent.learn(4 * len(walk.steps), log_interval=None)
+    assert agent.actor.optimizer.param_groups[0]["lr"] == 1e-3
+    assert agent.critic.optimizer.param_groups[0]["lr"] == 3e-3
+
+
+def test_the_buffer_holds_an_episode_back_and_rewards_every_step() -> None:
+    walk_space = _agent(_walk(), warmup=2)
+    buffer = EpisodeReplay(20, walk_space.observation_space, walk_space.action_space, "cpu")
+    state = np.zeros((1, *walk_space.observation_space.shape), np.float32)
+    for index in range(3):
+        done = index == 2
+        executed = np.array([[-0.5], [0.0], [0.5]], np.float32)
+        info = {EXECUTED: executed} if done else {}
+        buffer.add(state, state, np.ones((1, 1)), np.array([0.7 * done]), np.array([done]), [info])
+        assert buffer.size() == (3 if done else 0)
+    assert buffer.actions[:3, 0, 0].tolist() == [-0.5, 0.0, 0.5]
+    assert buffer.rewards[:3, 0] == pytest.approx([0.7] * 3)
+    assert buffer.dones[:3, 0].tolist() == [0.0, 0.0, 1.0]
+
+
+def _walk() -> Walk:
+    problem = toy_problem(length=2)
+    return Walk(problem, steps_of(problem), _door(problem), Reward.of("accuracy", problem, -0.07))
+
+
+def test_sampled_rewards_are_less_their_moving_average() -> None:
+    agent = _agent(_walk(), warmup=2)
+    agent.learn(3 * len(agent.env.envs[0].unwrapped.steps), log_interval=None)
+    np.random.seed(0)
+    agent.replay_buffer._baseline = None
+    first = agent.replay_buffer.sample(16).rewards
+    assert float(first.mean()) == pytest.approx(0, abs=1e-6)
+
+
+def test_noise_narrows_after_the_warm_up() -> None:
+    exploring = Exploration(warmup=10, sigma=0.5, decay=0.95)
+    assert exploring.width(3) == exploring.width(10) == 1.0
+    assert exploring.width(11) == pytest.approx(0.95)
+    assert exploring.width(200) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"warmup": 0}, "warmup must be 1 or more"),
+        ({"tau": 2.0}, "tau lies from 0 to 1"),
+        ({"sigma": -1.0}, "sigma is a width"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings: dict[str, float], words: str) -> None:
+    with pytest.raises(HwflowError, match=words):
+        DDPG(**settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("key", ["agent", "repair", "reward"])
+def test_unknown_names_are_refused_with_the_known_ones(key: str) -> None:
+    with pytest.raises(HwflowError, match="nonsense"):
+        search(toy_problem(length=2), ToyQuality(), small(**{key: "nonsense"}), evaluations=3)
+
+
+def test_its_settings_are_all_that_decides() -> None:
+    plain = small(5).settings()
+    assert plain["seed"] == 5
+    assert set(plain) == set(asdict(small(5)))
+    assert plain["hidden"] == [16, 16]
