@@ -25,18 +25,23 @@ class Trial:
     """A plan, what it costs and how good it is."""
 
     number: int
-    """Evaluated trials count from 0; -1 when the plan was not feasible."""
+    """Evaluated trials count from 0; -1 when the plan was not evaluated."""
     plan: Plan
     total: Mapping[str, float]
     """Total cost by metric name, SI units."""
     quality: float | None
-    """The task's metric, higher is better; None when the plan was not feasible."""
+    """The task's metric, higher is better; None when it was not evaluated."""
     seed: int = 0
     seconds: float = 0.0
     """CPU time of the quality evaluation."""
     infeasible: tuple[str, ...] = ()
-    """Why it was not evaluated."""
+    """Which limits it breaks; then it is evaluated only where a solver probes it."""
     space: Space | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def feasible(self) -> bool:
+        """Whether it keeps the limits and was evaluated."""
+        return self.quality is not None and not self.infeasible
 
     def value(self, name: str) -> float:
         """Return the quality for "accuracy", else the total cost of that metric."""
@@ -69,9 +74,9 @@ class Front:
     def of(cls, trials: Sequence[Trial], objectives: Sequence[str]) -> Front:
         """Keep the non-dominated feasible trials; equal ones are kept once (the earliest).
 
-        Trials without a quality, or with one that is NaN, are left out.
+        Trials beyond the limits, without a quality, or with one that is NaN, are left out.
         """
-        good = [t for t in trials if t.quality is not None and not isnan(t.quality)]
+        good = [t for t in trials if t.feasible and not isnan(t.value(QUALITY))]
         points = np.array([_minimise(t, objectives) for t in good]).reshape(
             len(good), len(objectives)
         )

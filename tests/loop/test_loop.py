@@ -332,3 +332,42 @@ def test_other_settings_are_refused(problem: Problem, quality: ToyQuality, tmp_p
         with pytest.raises(StudyError, match=word):
             search(**given, out=run, evaluations=2)
     assert (run / STUDY_FILE).read_bytes() == before
+
+
+class Probing:
+    """A solver that looks at the original network, which is beyond the limits."""
+
+    name = "probing"
+    endless = False
+
+    def run(self, problem: Problem, evaluate: Evaluate) -> None:
+        rich, lean = problem.space.default, (0,) * len(problem.space)
+        self.refused = evaluate([rich])[0]
+        self.probed = evaluate.probe([rich])[0]
+        self.again = evaluate([rich])[0]
+        self.kept = evaluate([lean])[0]
+
+    def settings(self) -> dict[str, Any]:
+        return {}
+
+
+def test_a_probe_is_evaluated_beyond_the_limits_but_never_reaches_the_front(tmp_path: Path) -> None:
+    solver, problem = Probing(), toy_problem(Limits(latency_s=1.2e-2))
+    front = search(problem, ToyQuality(), solver, tmp_path / "run")
+    assert solver.refused.quality is None
+    assert solver.probed.quality == ToyQuality().score(problem.space.default, problem.space.apply)
+    assert solver.again.quality is None
+    assert solver.refused.infeasible == solver.probed.infeasible != ()
+    assert [trial.plan for trial in front] == [solver.kept.plan]
+    with Study.read(tmp_path / "run") as study:
+        assert (study.evaluated, len(study)) == (2, 2)
+
+
+def test_probes_count_in_the_budget_and_are_not_made_twice(tmp_path: Path) -> None:
+    problem, log = toy_problem(Limits(latency_s=1.2e-2)), tmp_path / "log"
+    quality = ToyQuality(log=log)
+    with pytest.raises(InfeasibleError):
+        search(problem, quality, Probing(), tmp_path / "run", evaluations=1)
+    assert len(log.read_text().splitlines()) == 1
+    search(problem, quality, Probing(), tmp_path / "run", evaluations=2)
+    assert len(log.read_text().splitlines()) == 2

@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -161,7 +162,7 @@ class Door:
         self._seed = seed
         self._on_trial = on_trial
         self._standing = Standing(problem.objectives, study.trials()) if on_trial else None
-        self._seen: set[Plan] = set()
+        self._seen: set[tuple[Plan, bool]] = set()
         self._idle = 0
         self._ordinal = 0
         self._done = 0
@@ -177,20 +178,28 @@ class Door:
         except Stop as stop:
             stopped = str(stop)
         self._show(stopped)
-        if not self._study.evaluated and self._study.infeasible:
+        trials = self._study.trials()
+        if trials and not any(trial.feasible for trial in trials):
             raise InfeasibleError(self._none_feasible())
 
     def __call__(self, plans: Sequence[Plan]) -> list[Trial]:
         """Return the trials of plans, in their order; ends the run when the budget is spent."""
+        return [t if t.feasible else replace(t, quality=None) for t in self._trials(plans)]
+
+    def probe(self, plans: Sequence[Plan]) -> list[Trial]:
+        """Return the trials of plans, evaluated even where they break a limit."""
+        return self._trials(plans, probing=True)
+
+    def _trials(self, plans: Sequence[Plan], probing: bool = False) -> list[Trial]:
         wanted = [self._problem.space.canonical(plan) for plan in plans]
-        fresh = [plan for plan in dict.fromkeys(wanted) if plan not in self._seen]
-        self._seen.update(fresh)
+        fresh = [plan for plan in dict.fromkeys(wanted) if (plan, probing) not in self._seen]
+        self._seen.update((plan, probing) for plan in fresh)
         self._idle = 0 if fresh else self._idle + 1
         if self._idle > IDLE_CALLS:
             raise Stop("the solver asks for nothing new")
         totals = self._cost([plan for plan in fresh if plan not in self._study])
-        feasible = self._sort_out(fresh, totals)
-        jobs = self._jobs(feasible, totals)
+        chosen = fresh if probing else self._sort_out(fresh, totals)
+        jobs = self._jobs(chosen, totals)
         room = self._budget.room(self._study.evaluated)
         self._evaluate(jobs if room is None else jobs[:room])
         self._stop_when_spent()
@@ -225,22 +234,21 @@ class Door:
         if beyond:
             self._study.add_all(beyond, started=time.time(), elapsed=self._elapsed())
             self._show()
-        return [p for p in plans if p not in self._study or self._study[p].quality is not None]
+        return [p for p in plans if p not in self._study or self._study[p].feasible]
 
     def _infeasible(self, plan: Plan, total: Mapping[str, float], why: Sequence[str]) -> Trial:
         return Trial(
             UNNUMBERED, plan, total, None, seed=trial_seed(self._seed, plan), infeasible=tuple(why)
         )
 
-    def _jobs(
-        self, feasible: Sequence[Plan], totals: Mapping[Plan, Mapping[str, float]]
-    ) -> list[Job]:
-        """Number plans in the order they are asked for; return a job for each new one."""
+    def _jobs(self, plans: Sequence[Plan], totals: Mapping[Plan, Mapping[str, float]]) -> list[Job]:
+        """Number plans in the order they are asked for; return a job for each to be evaluated."""
         jobs = []
-        for plan in feasible:
-            if plan not in self._study:
-                number = self._number()
-                jobs.append(Job(plan, number, trial_seed(self._seed, plan), totals[plan]))
+        for plan in plans:
+            known = self._study.get(plan)
+            if known is None or known.quality is None:
+                total = totals[plan] if known is None else known.total
+                jobs.append(Job(plan, self._number(), trial_seed(self._seed, plan), total))
             self._ordinal += 1
         return jobs
 
@@ -251,9 +259,11 @@ class Door:
 
     def _evaluate(self, jobs: Sequence[Job]) -> None:
         for job, outcome in self._evaluator.run(self._in_time(jobs)):
+            broken = tuple(self._problem.below.broken(job.total))
             trial = Trial(
-                job.number, job.plan, job.total, outcome.quality, job.seed, outcome.cpu_seconds
-            )
+                job.number, job.plan, job.total, outcome.quality, job.seed, outcome.cpu_seconds,
+                infeasible=broken,
+            )  # fmt: skip
             self._commit(trial, outcome)
 
     def _in_time(self, jobs: Sequence[Job]) -> Iterator[Job]:
@@ -291,7 +301,7 @@ class Door:
         below = self._problem.below
         nearest = min(self._study.trials(), key=lambda trial: below.excess(trial.total))
         return (
-            f"None of {self._study.infeasible:,} plans tried meets {below} on "
+            f"None of {len(self._study):,} plans tried meets {below} on "
             f"{self._problem.machine.name}. The nearest: {'; '.join(nearest.infeasible)}. "
             "Raise these limits, widen the space, or try another solver."
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwflow.front import Front, Trial, covered
+from hwflow.problem import QUALITY
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +44,15 @@ class Standing:
         self._volume: float | None = None
         """None where it must be computed again."""
         self.best: float | None = max(
-            (trial.quality for trial in trials if trial.quality is not None), default=None
+            (trial.value(QUALITY) for trial in trials if trial.feasible), default=None
         )
 
     def add(self, trial: Trial) -> None:
-        """Take in an evaluated trial."""
-        if trial.quality is None:
+        """Take in a trial; those beyond the limits change nothing."""
+        if not trial.feasible:
             return
-        self.best = trial.quality if self.best is None else max(self.best, trial.quality)
+        quality = trial.value(QUALITY)
+        self.best = quality if self.best is None else max(self.best, quality)
         point = Front((trial,), self._objectives).points()
         if (point[0] > self._worst).any():
             self._worst = np.maximum(self._worst, point[0])

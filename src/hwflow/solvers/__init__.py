@@ -2,22 +2,33 @@
 
 A solver gets the :class:`~hwflow.problem.Problem` and `evaluate`, which takes plans and returns
 their trials in the same order. `evaluate` checks limits first (a trial beyond them has no quality),
-evaluates nothing twice, and ends the run when the budget is spent. A solver that is a function of
+evaluates nothing twice, and ends the run when the budget is spent. Where a solver must know more,
+such as how sensitive the original network is, `evaluate.probe` evaluates plans beyond the limits
+too; they count in the budget and never reach the front. A solver that is a function of
 its settings and the trials it was given can be resumed: it runs again from the start and is given
 the journaled trials.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from hwflow.front import Trial
 from hwflow.problem import Problem
 from hwflow.space import Plan
 
-Evaluate = Callable[[Sequence[Plan]], list[Trial]]
-"""The door to expensive work."""
+
+class Evaluate(Protocol):
+    """The door to expensive work."""
+
+    def __call__(self, plans: Sequence[Plan]) -> list[Trial]:
+        """Return the trials of plans, in their order; those beyond the limits have no quality."""
+        ...
+
+    def probe(self, plans: Sequence[Plan]) -> list[Trial]:
+        """Return the trials of plans, each with its quality, whatever it costs."""
+        ...
 
 
 class Solver(Protocol):

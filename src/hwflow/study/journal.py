@@ -145,6 +145,10 @@ class Study:
     def __getitem__(self, plan: Plan) -> Trial:
         return self._trials[plan]
 
+    def get(self, plan: Plan) -> Trial | None:
+        """Return the trial of a plan, None where there is none."""
+        return self._trials.get(plan)
+
     def close(self) -> None:
         """Let go of the files; trials can still be read from memory."""
         if self._db is not None:
@@ -163,12 +167,16 @@ class Study:
     def add_all(
         self, trials: Sequence[Trial], *, started: float = 0.0, elapsed: float | None = None
     ) -> None:
-        """Commit trials together: all of them or none; a plan is recorded once."""
+        """Commit trials together: all of them or none.
+
+        A plan is recorded once; one that was only costed again when it is evaluated after all.
+        """
         for trial in trials:
             self._check_new(trial)
         spent = self.elapsed if elapsed is None else elapsed
         self._flush_in_time()
-        files.insert(self._writable(), "trials", [_row(t, started, spent) for t in trials])
+        rows = [_row(trial, started, spent) for trial in trials]
+        files.insert(self._writable(), "trials", rows, "REPLACE")
         self.elapsed = max(self.elapsed, spent)
         for trial in trials:
             self._trials[trial.plan] = trial if trial.space is None else replace(trial, space=None)
@@ -184,9 +192,9 @@ class Study:
         self._flushed = now if due else self._flushed
 
     def _check_new(self, trial: Trial) -> None:
-        if trial.plan in self._trials or (
-            trial.quality is not None and trial.number in self._numbers
-        ):
+        known, evaluated = self._trials.get(trial.plan), trial.quality is not None
+        again = known is not None and (known.quality is not None or not evaluated)
+        if again or (evaluated and trial.number in self._numbers):
             raise StudyError(f"Trial #{trial.number} {list(trial.plan)} was recorded before.")
         if trial.quality is not None and not math.isfinite(trial.quality):
             raise StudyError(f"Trial #{trial.number} has the quality {trial.quality}.")
@@ -218,7 +226,7 @@ class Study:
 
     @property
     def infeasible(self) -> int:
-        """How many plans were found to be beyond the limits."""
+        """How many plans were found to be beyond the limits, and not evaluated."""
         return len(self._trials) - len(self._numbers)
 
     def free_number(self, wanted: int) -> int:
