@@ -20,7 +20,7 @@ from hwflow.solvers.ddpg.environment import EXECUTED, Walk
 from hwflow.solvers.ddpg.learner import Exploration, learner
 from hwflow.solvers.ddpg.replay import EpisodeReplay
 from hwflow.solvers.ddpg.rewards import Reward
-from hwflow.solvers.ddpg.steps import steps_of
+from hwflow.solvers.steps import steps_of
 from hwflow.testing import check_solver
 
 SMALL = {"hidden": (16, 16), "warmup": 4, "batch": 8}

@@ -21,8 +21,8 @@ from hwflow.problem import Problem
 from hwflow.solvers.ddpg.environment import EXECUTED, Walk
 from hwflow.solvers.ddpg.rewards import Reward
 from hwflow.solvers.ddpg.state import State
-from hwflow.solvers.ddpg.steps import steps_of
 from hwflow.solvers.ddpg.wall import Wall
+from hwflow.solvers.steps import steps_of
 from hwflow.space import Plan
 from hwflow.testing.toy import toy_problem as deep_problem
 

@@ -16,8 +16,8 @@ from hwflow.problem import Problem
 from hwflow.solvers import Evaluate
 from hwflow.solvers.ddpg.rewards import Reward
 from hwflow.solvers.ddpg.state import State, ranks
-from hwflow.solvers.ddpg.steps import Step
 from hwflow.solvers.ddpg.wall import Repair, Wall
+from hwflow.solvers.steps import Step
 from hwflow.space import Plan
 
 EXECUTED = "executed_action"

@@ -16,8 +16,8 @@ from hwflow.solvers import Evaluate
 from hwflow.solvers.ddpg.environment import Walk
 from hwflow.solvers.ddpg.learner import Exploration, check_agent, learner
 from hwflow.solvers.ddpg.rewards import Reward
-from hwflow.solvers.ddpg.steps import steps_of
 from hwflow.solvers.ddpg.wall import check_repair
+from hwflow.solvers.steps import steps_of
 
 if TYPE_CHECKING:
     from hwflow.solvers.ddpg import DDPG

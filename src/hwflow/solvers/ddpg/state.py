@@ -20,7 +20,7 @@ import numpy as np
 
 from hwflow.cost import Cost, Floats
 from hwflow.problem import Problem
-from hwflow.solvers.ddpg.steps import Step, described, swapped
+from hwflow.solvers.steps import Step, described, swapped
 from hwflow.space import ORDER, Plan
 from hwflow.workload import Layer
 

@@ -14,7 +14,7 @@ from typing import Literal, get_args
 from hwflow.errors import HwflowError, unknown_name
 from hwflow.problem import Problem
 from hwflow.reach import leanest_plan
-from hwflow.solvers.ddpg.steps import Step, swapped
+from hwflow.solvers.steps import Step, swapped
 from hwflow.space import Plan
 
 Repair = Literal["wall", "backwards", "none"]

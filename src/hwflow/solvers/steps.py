@@ -1,4 +1,4 @@
-"""The walk of the agent: one step per choice, in the order of the layers that it changes."""
+"""Choices as steps of a walk: in the order of the layers they change, options from lean to rich."""
 
 from __future__ import annotations
 
