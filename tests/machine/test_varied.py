@@ -1,0 +1,84 @@
+"""A machine with figures changed: what follows from them changes too, the rest stays."""
+
+from __future__ import annotations
+
+from math import sqrt
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hwflow.errors import MachineError
+from hwflow.machine import load_machine, machine_names
+from hwflow.machine.varied import varied
+
+EYERISS = load_machine("eyeriss")
+
+
+def test_nothing_varied_is_the_same_machine() -> None:
+    assert varied(EYERISS, {}) == EYERISS
+
+
+def test_counts_change_and_nothing_else() -> None:
+    wider = varied(EYERISS, {"array.rows": 24})
+    assert wider.pes == 2 * EYERISS.pes
+    assert wider.memory == EYERISS.memory
+    assert wider.scratchpads == EYERISS.scratchpads
+    assert wider.name == "eyeriss (array.rows 24)"
+    assert wider.digest() != EYERISS.digest()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 4096))
+def test_a_resized_buffer_pays_by_the_root_of_its_size(kib: int) -> None:
+    buffer = varied(EYERISS, {"GLB.size": f"{kib} KiB"}).memory[1]
+    ratio = kib / 108
+    assert buffer.bits == kib * 8192
+    assert buffer.read_j_per_bit == pytest.approx(EYERISS.memory[1].read_j_per_bit * sqrt(ratio))
+    assert "assumption" in buffer.read.source
+    assert buffer.bandwidth == EYERISS.memory[1].bandwidth
+
+
+def test_a_scratchpad_is_resized_in_words() -> None:
+    pads = varied(EYERISS, {"scratchpads.inputs.size": "24 word"}).scratchpads
+    assert pads is not None
+    inputs = pads.pads["inputs"]
+    assert inputs.bits == 24 * 16
+    assert inputs.read_j_per_bit == pytest.approx(
+        EYERISS.scratchpads.pads["inputs"].read_j_per_bit * sqrt(2)
+    )
+
+
+def test_an_engine_comes_with_its_energy() -> None:
+    fused = load_machine("bitfusion")
+    machine = varied(EYERISS, {"engine": "bitfusion"})
+    assert machine.engine == fused.engine
+    assert machine.mac_energy == fused.mac_energy
+    assert machine.memory == EYERISS.memory
+
+
+def test_sources_say_what_a_figure_was_before() -> None:
+    figures = dict(varied(EYERISS, {"DRAM.bandwidth": "2 GB/s"}).figures())
+    assert figures["memory.DRAM.bandwidth"].value == 2e9
+    assert figures["memory.DRAM.bandwidth"].source.startswith("varied from 1.37e+09 B/s")
+
+
+@pytest.mark.parametrize("name", machine_names())
+def test_every_preset_can_be_varied(name: str) -> None:
+    machine = load_machine(name)
+    assert varied(machine, {"array.cols": 7}).array.cols.value == 7
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"array.row": 8}, "array.rows"),
+        ({"GLB.size": "64"}, "has no unit"),
+        ({"GLB.size": "-1 KiB"}, "above zero"),
+        ({"array.rows": 0}, "whole number of at least 1"),
+        ({"engine": "bitfision"}, "bitfusion"),
+    ],
+)
+def test_what_a_machine_cannot_have_is_refused(values: dict[str, int | str], words: str) -> None:
+    with pytest.raises(MachineError, match=words):
+        varied(EYERISS, values)
