@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -50,6 +51,14 @@ def test_it_keeps_limits_without_wasted_plans(tmp_path: Path) -> None:
     problem = toy_problem(TIGHT, length=3)
     front = search(problem, ToyQuality(), small(), tmp_path / "run", evaluations=15)
     assert all(trial.total["latency_s"] <= 1.2e-2 for trial in front.trials)
+
+
+def test_it_writes_nothing_beside_the_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    search(toy_problem(length=2), ToyQuality(), small(), evaluations=6)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from scipy.stats import truncnorm
 from stable_baselines3 import DDPG, SAC, TD3
+from stable_baselines3.common.logger import Logger
 
 from hwflow.errors import HwflowError, unknown_name
 from hwflow.solvers.ddpg.environment import Walk
@@ -69,6 +70,7 @@ def learner(
         policy_kwargs={"net_arch": list(hidden)}, seed=seed, device="cpu",
     )  # fmt: skip
     agent.rates = (actor_rate, critic_rate)
+    agent.set_logger(Logger(None, []))  # its own logger would write a folder for every run
     return agent
 
 
