@@ -139,3 +139,16 @@ def test_the_product_formula_is_timeloops(weight: int, read: int) -> None:
     plain = {"kind": "product", "energy": figure("1 pJ"), "bits": figure(16)}
     found = joules(ENERGY.validate_python(plain), weight, read)
     assert found == pytest.approx(1e-12 * (weight / 16) * (read / 16))
+
+
+@pytest.mark.parametrize(("serial", "energy"), [("weights", 3), ("inputs", 8)])
+def test_a_serial_mac_costs_by_the_bits_of_its_serial_operand(serial: str, energy: int) -> None:
+    plain = {"kind": "per-bit", "energy": figure("1 pJ"), "serial": serial}
+    assert joules(ENERGY.validate_python(plain), 3, 8, theta=16) == pytest.approx(energy * 1e-12)
+
+
+def test_an_area_is_in_square_micrometres_or_millimetres() -> None:
+    found = level(area=figure("1.5 mm2")).area
+    assert found is not None
+    assert (found.value, found.unit) == (1.5e6, "um2")
+    assert level().area is None

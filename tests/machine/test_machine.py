@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from hwflow.machine import Accelerator, load_machine, machine_names
 
 PRESETS = (
-    "bismo", "bitfusion", "eyeriss", "eyeriss-isca16", "simd-16", "systolic-16x16", "systolic-8x8",
+    "bismo", "bitfusion", "eyeriss", "eyeriss-isca16", "loom", "npu-camera", "npu-mcu", "simd-16",
+    "spatial-168", "spatial-256", "stripes", "systolic-16x16", "systolic-32x32", "systolic-8x8",
+    "tpu-v1-like", "unpu-like",
 )  # fmt: skip
 
 
@@ -277,7 +279,7 @@ def test_any_change_changes_the_digest(changes: dict[str, Any]) -> None:
             "must hold weights, inputs, outputs",
         ),
         (
-            {"memory": [memory("A", bandwidth=figure("1 B/s")), memory("A", figure("1 B"))]},
+            {"memory": [memory("A", bandwidth=figure("1 B/s")), memory("A", figure("1 KiB"))]},
             "The level name 'A' is taken",
         ),
         ({"memory": [memory("DRAM", bandwidth=figure("1 B/s"))]}, "at least two memory levels"),
@@ -287,8 +289,8 @@ def test_any_change_changes_the_digest(changes: dict[str, Any]) -> None:
                     "between": ["DRAM", "PE"],
                     "rows": figure(4),
                     "cols": figure(2),
-                    "unroll_rows": [],
-                    "unroll_cols": [],
+                    "unroll_rows": ["K"],
+                    "unroll_cols": ["C"],
                 }
             },
             "array.between is DRAM, PE: name two neighbours of DRAM, GLB, PE.",

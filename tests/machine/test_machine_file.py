@@ -51,7 +51,8 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
         load_machine("eyeris")
     message = str(caught.value)
     assert "Unknown machine 'eyeris'. Did you mean 'eyeriss'?" in message
-    assert "systolic-8x8" in message
+    assert f"({len(machine_names())} in all)" in message
+    assert "bitfusion" in message
     assert "give the path of a .yaml file" in message.lower()
 
 
@@ -85,6 +86,13 @@ def test_a_yaml_error_names_file_and_line(tmp_path: Path) -> None:
 def test_yaml_tags_that_run_code_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path, "clock: !!python/object/apply:os.getcwd []\n")
     assert "is not valid YAML" in fault(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["architecture: {subtree: []}\n", "arch: {nodes: [!Memory {name: DRAM}]}\n"]
+)
+def test_an_architecture_of_another_tool_is_told_where_to_go(tmp_path: Path, text: str) -> None:
+    assert "hwflow convert FILE --to mine.yaml" in fault(write(tmp_path, text))
 
 
 @pytest.mark.parametrize(

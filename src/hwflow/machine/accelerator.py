@@ -12,17 +12,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, field_validator, model_validator
 
-from hwflow.machine.engines import Engine
+from hwflow.machine.area import AreaPart, FpgaResources, memory_part, pe_part
+from hwflow.machine.engines import Bismo, Engine
 from hwflow.machine.figures import (
+    Area,
     AutoWidth,
     Count,
     Figure,
@@ -73,7 +76,11 @@ class Accelerator(Sealed):
     """Width of partial sums; auto is b_w + b_a + log2(depth)."""
     zero_gating: bool = False
     """Whether MACs on zero activations are switched off."""
+    view: Literal["convolution", "gemm"] = "convolution"
+    """How the fine level sees a convolution: as it is, or unfolded to a matrix product (im2col)."""
     idle_power: Power | None = None
+    pe_area: Area | None = None
+    """Of one PE without its scratchpads; None is estimated, see :mod:`hwflow.machine.area`."""
     relative: bool = False
     """Whether energies are multiples of one MAC's, written as 1 pJ, rather than of a chip."""
 
@@ -146,16 +153,55 @@ class Accelerator(Sealed):
     @property
     def onchip_bits(self) -> float:
         """Capacity of all memories on the chip, those in the PEs included."""
-        return sum(store.bits * copies for store, copies in self._onchip())
+        return sum(store.bits * copies for _, store, copies in self._onchip())
 
-    def _onchip(self) -> Iterator[tuple[Store, int]]:
-        """Yield every memory inside DRAM with the number of its copies."""
+    def _onchip(self) -> Iterator[tuple[str, Store, int]]:
+        """Yield every memory inside DRAM with its name and the number of its copies."""
         outer = [level.name for level in self.memory].index(self.array.between[0])
         for index, level in enumerate(self.memory[1:], 1):
-            yield level, (self.pes if index > outer else 1)
+            yield level.name, level, (self.pes if index > outer else 1)
         if self.scratchpads:
-            for pad in self.scratchpads.pads.values():
-                yield pad, self.pes
+            for name, pad in self.scratchpads.pads.items():
+                yield f"{name} scratchpads", pad, self.pes
+
+    def area_parts(self) -> tuple[AreaPart, ...]:
+        """Return the area of the PEs and of every memory on the chip.
+
+        Figures of the file as given, the others estimated at 28 nm; see
+        :mod:`hwflow.machine.area`. Unlimited memories are not on the chip.
+        """
+        stores = [found for found in self._onchip() if found[1].size != "unlimited"]
+        memories = [memory_part(name, store, copies) for name, store, copies in stores]
+        return (pe_part(self.engine, self.pe_area, self.pes), *memories)
+
+    def area_um2(self) -> float:
+        """Return the area of PEs and memories on the chip, without network and control."""
+        return sum(part.um2 for part in self.area_parts())
+
+    def fpga_resources(self) -> FpgaResources | None:
+        """Return the LUTs and block RAMs of a BISMO array, None for another engine."""
+        if not isinstance(self.engine, Bismo):
+            return None
+        rows, cols = self.array.rows.value, self.array.cols.value
+        return FpgaResources(self.engine.luts(rows, cols), self.engine.brams(rows, cols))
+
+    def summary(self) -> dict[str, Any]:
+        """Return what tells machines apart, as ``hwflow list machines --json`` gives it."""
+        found = self.fpga_resources()
+        return {
+            "name": self.name,
+            "description": self.description,
+            "engine": self.engine.kind,
+            "dataflow": self.dataflow,
+            "pes": self.pes,
+            "native_bits": self.native_bits,
+            "peak_macs_per_s": float(self.peak_macs_per_s(self.native_bits, self.native_bits)),
+            "onchip_bytes": self.onchip_bits / 8,
+            "dram_bytes_per_s": self.dram_bytes_per_s,
+            "area_um2": self.area_um2(),
+            "area_parts": [asdict(part) for part in self.area_parts()],
+            "fpga": asdict(found) if found else None,
+        }
 
     def width(self, bits: ArrayLike) -> Ints:
         """Return the bits an operand is costed at: `native_bits` for 32, else its own."""
@@ -214,8 +260,8 @@ class Accelerator(Sealed):
         return list(figures(self))
 
     def digest(self) -> str:
-        """Return the SHA-256 of the machine's canonical JSON."""
-        plain = self.model_dump(mode="json", by_alias=True)
+        """Return the SHA-256 of the machine's canonical JSON, of the keys that are given."""
+        plain = self.model_dump(mode="json", by_alias=True, exclude_none=True)
         text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -18,6 +18,7 @@ from hwflow.units import UnitError, parse, show
 _EXAMPLES = {
     "Hz": "200 MHz", "B": "108 KiB", "word": "224 word", "J": "2 pJ", "J/B": "460 pJ/16b",
     "J/word": "18.2 pJ/word", "B/s": "1.5 GB/s", "B/cycle": "16 B/cycle", "W": "30 mW",
+    "um2": "120 um2",
 }  # fmt: skip
 
 
@@ -66,7 +67,7 @@ class BitCount(Count):
         return f"{self.value} b"
 
 
-def quantity(*units: str, zero: bool = False) -> Callable[[Any], Any]:
+def quantity(*units: str, zero: bool = False, hint: str = "") -> Callable[[Any], Any]:
     """Return a reader of figures in one of the SI `units`; `zero` allows the value 0."""
 
     def read(data: Any) -> Any:
@@ -77,7 +78,7 @@ def quantity(*units: str, zero: bool = False) -> Callable[[Any], Any]:
         if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
             allowed = "zero or more" if zero else "above zero"
             raise ValueError(
-                f"{entry['value']!r} is not allowed: it must be {allowed}, and finite."
+                f"{entry['value']!r} is not allowed: it must be {allowed}, and finite.{hint}"
             )
         return Figure(value=value, unit=unit, source=entry["source"])
 
@@ -162,12 +163,22 @@ def _bits(data: Any) -> Any:
 
 
 Frequency = Annotated[Figure, BeforeValidator(quantity("Hz"))]
-Size = Annotated[Figure | Literal["unlimited"], _or_word("unlimited", quantity("B", "word"))]
+_NO_SIZE = " Leave the memory out, or write 'unlimited' if it cannot fill."
+Size = Annotated[
+    Figure | Literal["unlimited"],
+    _or_word("unlimited", quantity("B", "word", hint=_NO_SIZE)),
+]
 AccessEnergy = Annotated[Figure, BeforeValidator(quantity("J/B", "J/word", zero=True))]
 MoveEnergy = Annotated[Figure, BeforeValidator(quantity("J/B", zero=True))]
 Energy = Annotated[Figure, BeforeValidator(quantity("J", zero=True))]
 Power = Annotated[Figure, BeforeValidator(quantity("W", zero=True))]
-Bandwidth = Annotated[Figure, BeforeValidator(quantity("B/cycle", "B/s"))]
+Bandwidth = Annotated[
+    Figure,
+    BeforeValidator(
+        quantity("B/cycle", "B/s", hint=" Leave the key out for a port that never limits.")
+    ),
+]
+Area = Annotated[Figure, BeforeValidator(quantity("um2"))]
 Number = Annotated[Count, BeforeValidator(_count)]
 Width = Annotated[BitCount, BeforeValidator(_bits)]
 AutoWidth = Annotated[BitCount | Literal["auto"], _or_word("auto", _bits)]

@@ -19,7 +19,31 @@ _SUFFIXES = (".yaml", ".yml")
 _UNIONS = ("engine", "mac_energy", "scratchpads")
 """Keys whose `kind` decides what they hold; pydantic adds the kind to the key path."""
 
+_FOREIGN = (
+    " An architecture of Timeloop or AccelForge is turned into one by "
+    "'hwflow convert FILE --to mine.yaml'."
+)
+
 Model = TypeVar("Model", bound=BaseModel)
+
+
+class UniqueKeys(yaml.SafeLoader):
+    """YAML's safe loader, refusing a key that is written twice in one mapping."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return the mapping of a node after looking for a key that occurs twice."""
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key.value!r} is written twice", key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+_MERGE = "tag:yaml.org,2002:merge"
 
 
 def names() -> list[str]:
@@ -31,7 +55,11 @@ def load(name_or_path: str | Path, model: type[Model]) -> Model:
     """Read the machine called `name_or_path`, or in that file, as a `model`."""
     path = find(name_or_path)
     shown = path.name if path.parent == _PRESETS else str(name_or_path)
-    plain = {"name": path.stem, **_extended(path, ())}
+    return checked(shown, {"name": path.stem, **_extended(path, ())}, model)
+
+
+def checked(shown: str, plain: dict[str, Any], model: type[Model]) -> Model:
+    """Return plain data as a `model`; a fault is told with the file as `shown` and the key."""
     try:
         return model.model_validate(plain)
     except ValidationError as error:
@@ -67,8 +95,11 @@ def _offered(name: str, load_point: Any) -> Path:
 
 def _extended(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     """Read a file and merge it onto the one it extends."""
-    if path in above:
-        raise MachineError(f"{path}: extends: the files extend each other in a circle.")
+    if path.resolve() in above:
+        raise MachineError(
+            f"{path}: extends: the files extend each other in a circle. One of them must stand on "
+            "its own, or extend a preset."
+        )
     plain = _read(path)
     base = plain.pop("extends", None)
     if base is None:
@@ -80,14 +111,14 @@ def _extended(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
         below = beside if base.endswith(_SUFFIXES) else find(base)
     except MachineError as error:
         raise MachineError(f"{path}: extends: {error}") from None
-    inherited = _extended(below, (*above, path))
+    inherited = _extended(below, (*above, path.resolve()))
     merged: dict[str, Any] = _merge({**inherited, "name": path.stem}, plain)
     return merged
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+        plain = UniqueKeys(path.read_text(encoding="utf-8")).get_single_data()
     except FileNotFoundError:
         raise MachineError(
             f"There is no machine file {path}. Known machines: {', '.join(names())}."
@@ -95,7 +126,12 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise MachineError(f"Cannot read the machine file {path}: {error}.") from error
     except yaml.YAMLError as error:
-        raise MachineError(f"{path}{_line(error)} is not valid YAML: {_problem(error)}.") from error
+        hint = _FOREIGN if "constructor for the tag" in str(error) else ""
+        raise MachineError(
+            f"{path}{_line(error)} is not valid YAML: {_problem(error)}.{hint}"
+        ) from error
+    if isinstance(plain, dict) and {"architecture", "arch"} & set(plain):
+        raise MachineError(f"{path} is no machine file of hwflow.{_FOREIGN}")
     if not isinstance(plain, dict):
         raise MachineError(
             f"{path} holds no machine: it must have keys such as clock, engine and memory. "
@@ -131,9 +167,11 @@ def _merge(base: Any, change: Any) -> Any:
 
 
 def _named(entries: Any) -> bool:
-    return isinstance(entries, list) and all(
-        isinstance(entry, dict) and isinstance(entry.get("name"), str) for entry in entries
-    )
+    """Tell whether a list's entries have names of their own; of equal ones none may be dropped."""
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        return False
+    found = [entry.get("name") for entry in entries]
+    return all(isinstance(name, str) for name in found) and len(set(found)) == len(found)
 
 
 def _faults(shown: str, plain: Mapping[str, Any], error: ValidationError) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from hwflow.machine.figures import (
     AccessEnergy,
+    Area,
     Bandwidth,
+    Count,
     Energy,
     Figure,
     MoveEnergy,
@@ -25,6 +27,9 @@ Ints = NDArray[np.int64]
 TensorKind = Literal["weights", "inputs", "outputs"]
 LoopDim = Literal["N", "K", "C", "P", "Q", "R", "S", "G"]
 ALL_TENSORS: tuple[TensorKind, ...] = ("weights", "inputs", "outputs")
+LOOPS = "N K C P Q R S G"
+MOST_PES = 2**20
+"""PEs of the largest array that is taken as meant; the fine level lists unrollings over them."""
 
 
 class Store(Sealed):
@@ -39,6 +44,17 @@ class Store(Sealed):
     """Of its port (or its read port, where `write_bandwidth` is given); None never limits."""
     write_bandwidth: Bandwidth | None = None
     """Of a write port of its own; None shares the port with the reads."""
+    area: Area | None = None
+    """Of one copy; None is estimated, see :mod:`hwflow.machine.area`."""
+
+    @model_validator(mode="after")
+    def _holds_a_word(self) -> Self:
+        if self.bits < self.word.value:
+            raise ValueError(
+                f"The size is {self.bits / 8:g} B, less than one word of {self.word.value} bits. "
+                "Enlarge size or narrow word."
+            )
+        return self
 
     @property
     def bits(self) -> float:
@@ -70,7 +86,7 @@ class Store(Sealed):
 class Level(Store):
     """A memory level; levels are listed from DRAM inward."""
 
-    name: str
+    name: str = Field(min_length=1)
     holds: tuple[TensorKind, ...] = ALL_TENSORS
     """Tensors kept here; the others pass it by."""
     double_buffered: bool = False
@@ -132,6 +148,33 @@ class Array(Sealed):
     unroll_cols: tuple[LoopDim, ...]
     transfer: MoveEnergy | None = None
     """Energy of moving data over the array's network."""
+
+    @field_validator("cols")
+    @classmethod
+    def _not_too_many(cls, cols: Count, info: ValidationInfo) -> Count:
+        rows = info.data.get("rows")
+        if isinstance(rows, Count) and rows.value * cols.value > MOST_PES:
+            raise ValueError(
+                f"{rows.value} rows x {cols.value} columns are {rows.value * cols.value:,} PEs, at "
+                f"most {MOST_PES:,} are allowed. Write how many PEs the array has along each axis."
+            )
+        return cols
+
+    @field_validator("unroll_rows", "unroll_cols")
+    @classmethod
+    def _loops_to_spread(
+        cls, loops: tuple[LoopDim, ...], info: ValidationInfo
+    ) -> tuple[LoopDim, ...]:
+        axis = str(info.field_name).removeprefix("unroll_")
+        pes = info.data.get(axis)
+        if not loops and isinstance(pes, Count) and pes.value > 1:
+            raise ValueError(
+                f"No loop may be spread over the {pes.value} {axis}, so {pes.value - 1} of them "
+                f"would stay idle. Name some of {LOOPS}, or set array.{axis} to 1."
+            )
+        if len(set(loops)) != len(loops):
+            raise ValueError(f"Name each loop once; got {', '.join(loops)}.")
+        return loops
 
     @property
     def pes(self) -> int:
@@ -213,4 +256,20 @@ class ProductEnergy(Sealed):
         return self.energy.value * (weight_bits / self.bits.value) * (input_bits / self.bits.value)
 
 
-MacEnergy = Annotated[CycleEnergy | TableEnergy | ProductEnergy, Field(discriminator="kind")]
+class SerialEnergy(Sealed):
+    """A MAC spends `energy` for every bit of its serial operand, whatever the other's bits."""
+
+    kind: Literal["per-bit"]
+    energy: Energy
+    serial: Literal["weights", "inputs"]
+
+    def energy_j(self, weight_bits: Ints, input_bits: Ints, theta: Floats) -> Floats:
+        """Return joules per MAC."""
+        bits = weight_bits if self.serial == "weights" else input_bits
+        cost: Floats = np.multiply(self.energy.value, bits, dtype=np.float64)
+        return cost
+
+
+MacEnergy = Annotated[
+    CycleEnergy | TableEnergy | ProductEnergy | SerialEnergy, Field(discriminator="kind")
+]
