@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import permutations, product
+from itertools import pairwise, permutations, product
 from math import ceil, inf, prod
 
 from hwflow.costs.fine.rates import OperandBits
@@ -56,13 +56,23 @@ class Oracle:
         }
         wide["O"] = max(wide["F"], int(m.psum_bits(b.weights, b.inputs, depth)))
         self.wide = wide
-        self.dram = m.memory[0]
-        self.buffer = m.memory[1] if len(m.memory) > 1 else None
-        held = self.buffer.holds if self.buffer else ()
-        self.held = {t: KINDS[t] in held for t in "WIO"}
-        pads = m.scratchpads if m.dataflow != "no-local-reuse" else None
+        names = [level.name for level in m.memory]
+        first_inside = names.index(m.array.between[0]) + 1
+        self.levels = m.memory[:first_inside]
+        self.homes = {
+            t: [i for i, level in enumerate(self.levels) if KINDS[t] in level.holds] for t in "WIO"
+        }
+        in_pe = m.memory[first_inside] if first_inside < len(names) else None
+        self.has_pads = m.scratchpads is not None or in_pe is not None
+        pads = m.scratchpads or in_pe
+        if m.dataflow == "no-local-reuse":
+            pads = None
         self.pad = dict.fromkeys("WIO")
-        self.shared = pads is not None and pads.kind == "shared"
+        self.shared = pads is not None and getattr(pads, "kind", "shared") == "shared"
+        self.shared_bits = 0.0
+        if self.shared:
+            half = in_pe is not None and in_pe.double_buffered
+            self.shared_bits = pads.bits / (2 if half else 1)
         if pads is not None:
             for t in "WIO":
                 if self.shared:
@@ -70,11 +80,11 @@ class Oracle:
                 else:
                     self.pad[t] = getattr(pads, KINDS[t])
         self.bare = not any(self.pad.values())
-        self.registers = m.scratchpads is None and m.dataflow != "no-local-reuse"
+        self.registers = not self.has_pads and m.dataflow != "no-local-reuse"
         home = HOME.get(m.dataflow)
         may = m.dataflow != "no-local-reuse"
         self.stays = {
-            t: may and (self.pad[t] is not None or m.scratchpads is None) and home in (None, t)
+            t: may and (self.pad[t] is not None or not self.has_pads) and home in (None, t)
             for t in "WIO"
         }
         self.lanes = getattr(m.engine, "lanes", None)
@@ -106,20 +116,21 @@ class Oracle:
         }
         used = {t: need[t] * self.stored(t, self.pad[t]) for t in "WIO" if self.pad[t]}
         if self.shared:
-            return sum(used.values()) <= self.machine.scratchpads.bits
+            return sum(used.values()) <= self.shared_bits
         return all(used[t] <= self.pad[t].bits for t in used)
 
-    def fits_buffer(self, b: Sizes) -> bool:
-        if self.buffer is None:
+    def fits_buffer(self, b: Sizes, level: int = 1) -> bool:
+        if len(self.levels) == 1:
             return True
+        buffer = self.levels[level]
         rows, columns = self.span(0, b["P"], b["R"]), self.span(1, b["Q"], b["S"])
         need = {
             "W": b["G"] * b["K"] * b["C"] * b["R"] * b["S"],
             "I": b["G"] * b["N"] * b["C"] * rows * columns,
             "O": b["G"] * b["N"] * b["K"] * b["P"] * b["Q"],
         }
-        used = sum(need[t] * self.stored(t, self.buffer) for t in "WIO" if self.held[t])
-        return used <= self.buffer.bits / (2 if self.buffer.double_buffered else 1)
+        used = sum(need[t] * self.stored(t, buffer) for t in "WIO" if level in self.homes[t])
+        return used <= buffer.bits / (2 if buffer.double_buffered else 1)
 
     # -- the mapspace ------------------------------------------------------------------------
 
@@ -157,7 +168,7 @@ class Oracle:
         for n in fitting:
             yield from self.grown({**a, d: n}, loops[1:], spread)
 
-    def buffer_tiles(self, tile: Sizes) -> Iterator[Sizes]:
+    def buffer_tiles(self, tile: Sizes, level: int = 1) -> Iterator[Sizes]:
         choices = []
         for d in DIMS:
             if d in "RS":
@@ -169,52 +180,72 @@ class Oracle:
                 choices.append(sorted({min(j * tile[d], self.size[d]) for j in times}))
         for sizes in product(*choices):
             b = dict(zip(DIMS, sizes, strict=True))
-            if self.fits_buffer(b):
+            if self.fits_buffer(b, level):
                 yield b
 
-    def mappings(self) -> Iterator[tuple[Sizes, Sizes, Sizes]]:
+    def chains(self, tile: Sizes, level: int) -> Iterator[tuple[Sizes, ...]]:
+        """Yield tiles of the buffers from the outermost to `level`, each of whole inner tiles."""
+        for b in self.buffer_tiles(tile, level):
+            if level == 1:
+                yield (b,)
+                continue
+            for outer in self.chains(b, level - 1):
+                yield (*outer, b)
+
+    def nests(self) -> Iterator[tuple[Sizes, Sizes, tuple[Sizes, ...]]]:
+        """Yield unrolling, scratchpad tile, and tiles of all buffers, outermost first."""
         for spread in self.spreads():
             for a in self.pe_tiles(spread):
                 tile = {d: min(a[d] * spread[d], self.size[d]) for d in DIMS}
-                for b in self.buffer_tiles(tile):
-                    yield spread, a, b
+                for blocks in self.chains(tile, max(1, len(self.levels) - 1)):
+                    yield spread, a, blocks
+
+    def mappings(self) -> Iterator[tuple[Sizes, Sizes, Sizes]]:
+        """Yield the nests of a machine of at most one buffer."""
+        for spread, a, blocks in self.nests():
+            yield spread, a, blocks[0]
 
     # -- the cost ----------------------------------------------------------------------------
 
-    def times(self, tensor: str, nest: list[tuple[int, str]], n2: Sizes, t: Sizes) -> float:
+    def times(self, tensor: str, orders: tuple[str, ...], cuts: list[Sizes]) -> float:
         """Walk a nest from outside: trips of loops before the last that indexes the tensor."""
+        nest = [(level, d) for level, order in enumerate(orders) for d in order]
 
         def trips(level: int, d: str) -> int:
-            return n2[d] if level == 0 else ceil(t[d] / n2[d])
+            return ceil(cuts[level][d] / (cuts[level - 1][d] if level else 1))
 
         last = max(
             (i for i, (level, d) in enumerate(nest) if d in INDEX[tensor] and trips(level, d) > 1),
             default=-1,
         )
-        outside = {(level, d) for level, d in nest[: max(last, 0)] if d not in INDEX[tensor]}
+        outside = [(level, d) for level, d in nest[: max(last, 0)] if d not in INDEX[tensor]]
         found = 1
         for d in DIMS:
-            if (1, d) in outside:
-                found *= t[d]
-            elif (0, d) in outside:
-                found *= n2[d]
+            deepest = max((level for level, other in outside if other == d), default=None)
+            found *= 1 if deepest is None else cuts[deepest][d]
         return found
 
     def cost(
         self, spread: Sizes, a: Sizes, b: Sizes, outer: str, inner: str
     ) -> tuple[float, float]:
-        """Return (joules, cycles) of one mapping."""
+        """Return (joules, cycles) of one mapping on a machine of at most one buffer."""
+        return self.price(spread, a, (b,), (outer, inner))
+
+    def price(
+        self, spread: Sizes, a: Sizes, blocks: tuple[Sizes, ...], orders: tuple[str, ...]
+    ) -> tuple[float, float]:
+        """Return (joules, cycles) of one mapping; orders of DRAM's loops, then each buffer's."""
         size, m = self.size, self.machine
         steps = {d: ceil(size[d] / spread[d]) for d in DIMS}
         t = {d: ceil(steps[d] / a[d]) for d in DIMS}
-        n2 = {d: ceil(size[d] / b[d]) for d in DIMS}
+        cuts = [{d: ceil(size[d] / b[d]) for d in DIMS} for b in blocks] + [t]
         depth = ceil(steps["C"] * steps["R"] * steps["S"] / self.lanes)
         theta = float(m.macs_per_cycle(self.bits.weights, self.bits.inputs))
         compute = prod(steps[d] for d in "NKPQG") * depth * self.lanes / theta
-        full = [(0, d) for d in outer] + [(1, d) for d in inner]
         energy = prod(size.values()) * float(m.mac_energy_j(self.bits.weights, self.bits.inputs))
-        moved = {"dram_r": 0.0, "dram_w": 0.0, "port_r": 0.0, "port_w": 0.0}
-        ends = {"dram": 0.0, "port_r": 0.0, "port_w": 0.0}
+        moved: list[tuple[int, int, str, float]] = []
+        """Source and target memory, side (r or w) and bits, all at the source."""
+        taken = [{"r": 0.0, "w": 0.0} for _ in self.levels]
         for tensor in "WIO":
             pad = self.pad[tensor]
             if pad:
@@ -227,101 +258,143 @@ class Oracle:
             elif streams or not self.stays[tensor]:
                 visits = prod(trips[d] for d in DIMS if d not in INDEX[tensor])
             else:
-                visits = self.times(tensor, full, n2, t)
-            reloads = self.times(tensor, [(0, d) for d in outer], n2, n2)
-            energy += self.move(tensor, visits, reloads, trips, spread, n2, moved)
-            self.end(tensor, spread, a, ends)
-        cycles = self.total(compute, moved, ends)
-        clock = m.clock_hz
-        energy += moved["dram_r"] * self.dram.read_j_per_bit
-        energy += moved["dram_w"] * self.dram.write_j_per_bit
-        if self.buffer:
-            energy += moved["port_r"] * self.buffer.read_j_per_bit
-            energy += moved["port_w"] * self.buffer.write_j_per_bit
-        return energy + m.idle_w * cycles / clock, cycles
+                visits = self.times(tensor, orders, cuts)
+            count, fan = self.in_array(tensor, trips, spread)
+            hop = m.array.transfer_j_per_bit * self.wide[tensor]
+            energy += visits * count * fan * hop
+            homes = self.homes[tensor]
+            for place, source in enumerate(homes):
+                if place + 1 < len(homes):
+                    target = homes[place + 1]
+                    arrivals = self.times(tensor, orders[:target], cuts[:target])
+                    arrivals *= self.once(tensor, cuts[target - 1])
+                    self.take(tensor, self.levels[target], arrivals, taken[target])
+                else:
+                    target, arrivals = len(self.levels), visits * count
+                self.give(tensor, source, target, arrivals, moved)
+        for place, level in enumerate(self.levels):
+            given = {w: sum(b for s, _, side, b in moved if (s, side) == (place, w)) for w in "rw"}
+            energy += (taken[place]["r"] + given["r"]) * level.read_j_per_bit
+            energy += (taken[place]["w"] + given["w"]) * level.write_j_per_bit
+        cycles = self.total(compute, moved, taken, self.ends(spread, a))
+        return energy + m.idle_w * cycles / m.clock_hz, cycles
 
-    def total(self, compute: float, moved: dict[str, float], ends: dict[str, float]) -> float:
-        clock = self.machine.clock_hz
-        dram_rate = self.dram.bytes_per_s(clock) * 8 / clock
-        transfer = (moved["dram_r"] + moved["dram_w"]) / dram_rate
-        read_rate = self.buffer.bytes_per_s(clock) * 8 / clock if self.buffer else inf
-        own = self.buffer.write_bandwidth if self.buffer else None
-        write_rate = read_rate
-        if own is not None:
-            write_rate = own.value * 8 / (clock if own.unit == "B/s" else 1)
-            port = max(moved["port_r"] / read_rate, moved["port_w"] / write_rate)
-        else:
-            port = (moved["port_r"] + moved["port_w"]) / read_rate
-        if self.buffer and not self.buffer.double_buffered:
-            return max(compute, port) + transfer
-        edge = ends["dram"] / dram_rate + ends["port_r"] / read_rate + ends["port_w"] / write_rate
-        return max(compute, port, transfer) + edge
+    def take(self, tensor: str, level: object, arrivals: float, side: dict[str, float]) -> None:
+        """Add what a buffer writes on arrivals and reads to send sums out."""
+        bits = self.stored(tensor, level)
+        if tensor != "O":
+            side["w"] += arrivals * bits
+            return
+        count = prod(self.size[d] for d in INDEX["O"])
+        side["w"] += (arrivals - count) * bits
+        side["r"] += (arrivals - count) * bits + count * self.stored("F", level)
 
-    def move(
-        self, tensor: str, visits: float, reloads: float, trips: Sizes, spread: Sizes, n2: Sizes,
-        moved: dict[str, float],
+    def give(
+        self, tensor: str, source: int, target: int, arrivals: float,
+        moved: list[tuple[int, int, str, float]],
+    ) -> None:  # fmt: skip
+        """Add what the memory outside reads to send inward and writes of sums that return."""
+        level = self.levels[source]
+        bits = self.stored(tensor, level)
+        if tensor != "O":
+            moved.append((source, target, "r", arrivals * bits))
+            return
+        count = prod(self.size[d] for d in INDEX["O"])
+        moved.append((source, target, "r", (arrivals - count) * bits))
+        final = count * self.stored("F", level)
+        moved.append((source, target, "w", (arrivals - count) * bits + final))
+
+    def port(self, place: int, reads: float, writes: float) -> float:
+        """Return the cycles of so many bits at a memory's port."""
+        level, clock = self.levels[place], self.machine.clock_hz
+        rate = level.bytes_per_s(clock) * 8 / clock
+        own = level.write_bandwidth if place else None
+        if own is None:
+            return (reads + writes) / rate
+        return max(reads / rate, writes / (own.value * 8 / (clock if own.unit == "B/s" else 1)))
+
+    def total(
+        self, compute: float, moved: list[tuple[int, int, str, float]],
+        taken: list[dict[str, float]], ends: float,
     ) -> float:  # fmt: skip
-        """Add a tensor's bits at both memories; return the joules spent in the array."""
-        size, held = self.size, self.held[tensor]
-        hop = self.machine.array.transfer_j_per_bit * self.wide[tensor]
-        near = self.stored(tensor, self.buffer) if held else 0.0
-        far = self.stored(tensor, self.dram)
-        if tensor == "O":
-            count = prod(size[d] for d in INDEX["O"])
-            packing = self.machine.packing
-            last_far = aligned(self.wide["F"], self.dram.word.value, packing)
-            again = (reloads if held else visits) - 1
-            moved["dram_r"] += again * count * far
-            moved["dram_w"] += again * count * far + count * last_far
-            if held:
-                last = aligned(self.wide["F"], self.buffer.word.value, packing)
-                moved["port_r"] += (visits - 1 + reloads - 1) * count * near + count * last
-                moved["port_w"] += (visits - 1 + reloads - 1) * count * near + count * last
-            return visits * count * hop * spread["C"] * spread["R"] * spread["S"]
-        if tensor == "W":
-            count = once = prod(size[d] for d in INDEX["W"])
-            fan = float(spread["N"] * spread["P"] * spread["Q"])
-        else:
-            planes = size["G"] * size["N"] * size["C"]
-            count, once, fan = planes, planes, float(spread["K"])
-            for axis in (0, 1):
-                p, r = "PQ"[axis], "RS"[axis]
-                whole = self.window(axis, trips[p], trips[r])
-                parts = self.window(
-                    axis, min(trips[p] * spread[p], size[p]), min(trips[r] * spread[r], size[r])
-                )
-                count *= whole
-                fan *= max(1.0, parts / whole)
-                rows = self.window(axis, n2[p], 1) - self.shape.padding[axis]
-                once *= max(self.shape.touched[axis], rows)
-        if held:
-            moved["dram_r"] += reloads * once * far
-            moved["port_w"] += reloads * once * near
-            moved["port_r"] += visits * count * near
-        else:
-            moved["dram_r"] += visits * count * far
-        return visits * count * fan * hop
+        """Return cycles: from inside outward, a port overlaps and a fill does not."""
 
-    def end(self, tensor: str, spread: Sizes, a: Sizes, ends: dict[str, float]) -> None:
-        own = {d: min(spread[d] * (a[d] if self.pad[tensor] else 1), self.size[d]) for d in DIMS}
-        if tensor == "I":
-            count = own["G"] * own["N"] * own["C"]
-            count *= self.span(0, own["P"], own["R"]) * self.span(1, own["Q"], own["S"])
-        else:
+        def bits(place: int, side: str, beyond: int = 0) -> float:
+            return sum(b for s, t, w, b in moved if s == place and w == side and t >= beyond)
+
+        def whole(place: int) -> float:
+            reads = bits(place, "r") + taken[place]["r"]
+            return self.port(place, reads, bits(place, "w") + taken[place]["w"])
+
+        time = compute
+        for place in range(len(self.levels) - 1, 0, -1):
+            time = max(time, whole(place))
+            if not self.levels[place].double_buffered:
+                time += max(
+                    self.port(outer, bits(outer, "r", place), bits(outer, "w", place))
+                    for outer in range(place)
+                )
+        return max(time, whole(0)) + ends
+
+    def in_array(self, tensor: str, trips: Sizes, spread: Sizes) -> tuple[float, float]:
+        """Return a tensor's elements, halos of array tiles included, and the PEs each meets."""
+        size = self.size
+        if tensor == "O":
+            return prod(size[d] for d in INDEX["O"]), spread["C"] * spread["R"] * spread["S"]
+        if tensor == "W":
+            return prod(size[d] for d in INDEX["W"]), spread["N"] * spread["P"] * spread["Q"]
+        count, fan = size["G"] * size["N"] * size["C"], float(spread["K"])
+        for axis in (0, 1):
+            p, r = "PQ"[axis], "RS"[axis]
+            whole = self.window(axis, trips[p], trips[r])
+            parts = self.window(
+                axis, min(trips[p] * spread[p], size[p]), min(trips[r] * spread[r], size[r])
+            )
+            count *= whole
+            fan *= max(1.0, parts / whole)
+        return count, fan
+
+    def once(self, tensor: str, tiles: Sizes) -> float:
+        """Return the elements of a tensor that come into a buffer when each tile comes once."""
+        size = self.size
+        if tensor != "I":
+            return prod(size[d] for d in INDEX[tensor])
+        count = size["G"] * size["N"] * size["C"]
+        for axis in (0, 1):
+            rows = self.window(axis, tiles["PQ"[axis]], 1) - self.shape.padding[axis]
+            count *= max(self.shape.touched[axis], rows)
+        return count
+
+    def ends(self, spread: Sizes, a: Sizes) -> float:
+        """Return the cycles of one array tile in and out, where transfers overlap."""
+        cycles, last = 0.0, len(self.levels) - 1
+        for tensor in "WIO":
+            own = {
+                d: min(spread[d] * (a[d] if self.pad[tensor] else 1), self.size[d]) for d in DIMS
+            }
             count = prod(own[d] for d in INDEX[tensor])
-        kind = "F" if tensor == "O" else tensor
-        ends["dram"] += count * self.stored(kind, self.dram)
-        if self.held[tensor]:
-            side = "port_w" if tensor == "O" else "port_r"
-            ends[side] += count * self.stored(kind, self.buffer)
+            if tensor == "I":
+                count = own["G"] * own["N"] * own["C"]
+                count *= self.span(0, own["P"], own["R"]) * self.span(1, own["Q"], own["S"])
+            homes = [*self.homes[tensor], last + 1]
+            for source, target in pairwise(homes):
+                passed = range(source + 1, target + 1) if source < last else [source]
+                levels = [self.levels[i] for i in passed if 0 < i <= last]
+                if all(level.double_buffered for level in levels):
+                    kind = "F" if tensor == "O" else tensor
+                    bits = count * self.stored(kind, self.levels[source])
+                    sides = (0.0, bits) if tensor == "O" else (bits, 0.0)
+                    cycles += self.port(source, *sides)
+        return cycles
 
     def best(self, objective: str, orders: tuple[str, ...] = SHORT) -> tuple[float, float, int]:
         """Return the least keys over the whole mapspace, and how many mappings were scored."""
         best, count = (inf, inf), 0
-        for spread, a, b in self.mappings():
-            for outer, inner in product(orders, orders):
+        levels = max(2, len(self.levels))
+        for spread, a, blocks in self.nests():
+            for nest in product(orders, repeat=levels):
                 count += 1
-                best = smaller(best, keys(objective, *self.cost(spread, a, b, outer, inner)))
+                best = smaller(best, keys(objective, *self.price(spread, a, blocks, nest)))
         return (*best, count)
 
 

@@ -37,22 +37,22 @@ def store(size: str, read: int, write: int, **more: Any) -> dict[str, Any]:
 
 
 @st.composite
-def machines(draw: st.DrawFn) -> Accelerator:
+def machines(draw: st.DrawFn, buffers: int | None = None) -> Accelerator:
+    """Machines of so many buffers; by default of one or, rarely, none."""
     bandwidths = st.sampled_from(("1 B/cycle", "3 B/cycle", "40 B/cycle"))
     memory = [store("unlimited", 90, 110, name="DRAM", bandwidth=figure(draw(bandwidths)))]
-    holds = draw(st.sampled_from((("weights", "inputs", "outputs"), ("weights", "inputs"),
-                                  ("inputs", "outputs"))))  # fmt: skip
-    buffered = draw(st.integers(0, 7)) > 0
-    if buffered:
-        more: dict[str, Any] = {"holds": holds, "double_buffered": draw(st.booleans())}
-        port = draw(st.sampled_from((None, "1 B/cycle", "4 B/cycle")))
-        if port:
-            more["bandwidth"] = figure(port)
-            if draw(st.booleans()):
-                more["write_bandwidth"] = figure("2 B/cycle")
-        size = draw(st.sampled_from((40, 90, 200, 1000)))
-        memory.append(store(f"{size} B", 5, 7, name="GLB", **more))
-    pads = draw(pads_of(bare=buffered))
+    if buffers is None:
+        buffers = int(draw(st.integers(0, 7)) > 0)
+    for index in range(buffers):
+        memory.append(draw(buffer(index, buffers)))
+    feeds = memory[-1]["name"]
+    inside = "scratchpads"
+    pads = draw(pads_of(bare=buffers > 0))
+    if buffers > 1 and draw(st.integers(0, 3)) == 0:
+        pads, inside = None, "RF"
+        memory.append(draw(pe_level()))
+    elif pads is None:
+        inside = "PE"
     rows_loops, cols_loops = draw(st.sampled_from(UNROLLED))
     sizes = st.integers(2, 3) if rows_loops else st.just(1)
     return Accelerator.model_validate({
@@ -64,7 +64,7 @@ def machines(draw: st.DrawFn) -> Accelerator:
         "mac_energy": {"kind": "per-cycle", "energy": figure("3 pJ")},
         "memory": memory,
         "array": {
-            "between": [memory[-1]["name"], "scratchpads" if pads else "PE"],
+            "between": [feeds, inside],
             "rows": figure(draw(sizes)),
             "cols": figure(draw(sizes)),
             "unroll_rows": list(rows_loops),
@@ -77,6 +77,35 @@ def machines(draw: st.DrawFn) -> Accelerator:
         "partial_sum_bits": draw(st.sampled_from(("auto", figure(16)))),
         "idle_power": draw(st.sampled_from((None, figure("30 uW")))),
     })  # fmt: skip
+
+
+@st.composite
+def buffer(draw: st.DrawFn, index: int, buffers: int) -> dict[str, Any]:
+    """A buffer; of several, the outer ones are mostly larger and dearer."""
+    held = [("weights", "inputs", "outputs"), ("weights", "inputs"), ("inputs", "outputs")]
+    if buffers > 1:
+        held += [held[0], ("weights", "outputs"), ("weights",), ("outputs",)]
+    more: dict[str, Any] = {
+        "holds": draw(st.sampled_from(held)), "double_buffered": draw(st.booleans()),
+    }  # fmt: skip
+    port = draw(st.sampled_from((None, "1 B/cycle", "4 B/cycle")))
+    if port:
+        more["bandwidth"] = figure(port)
+        if draw(st.booleans()):
+            more["write_bandwidth"] = figure("2 B/cycle")
+    inward = buffers - 1 - index
+    sizes = (40, 90, 200, 1000) if inward == 0 else (40, 120, 300, 1000)
+    size = draw(st.sampled_from(sizes))
+    name = "GLB" if buffers == 1 else f"L{inward + 1}"
+    return store(f"{size} B", 5 * (1 + 4 * inward), 7 * (1 + 3 * inward), name=name, **more)
+
+
+@st.composite
+def pe_level(draw: st.DrawFn) -> dict[str, Any]:
+    """A memory level inside each PE."""
+    holds = draw(st.sampled_from((("weights", "inputs", "outputs"), ("weights", "outputs"))))
+    size, double = draw(st.sampled_from((12, 18, 40))), draw(st.booleans())
+    return store(f"{size} B", 1, 2, name="RF", holds=holds, double_buffered=double)
 
 
 @st.composite

@@ -48,7 +48,7 @@ def test_the_score_of_any_mapping_is_the_oracles(
     inner = chance.choice(("weights", "inputs", "outputs"))
     sizes = [tuple(level[d] for d in DIMS) for level in (tile, spread, block)]
     rows, cols = on_axes(mapspace(machine), sizes[1])
-    mapping = Mapping(sizes[0], rows, cols, sizes[1], sizes[2], inner, outer)
+    mapping = Mapping(sizes[0], rows, cols, sizes[1], (sizes[2],), (outer, inner))
     found = score(shape, rates(machine, shape, bits), mapping, machine.pes)
     energy, cycles = oracle.cost(spread, tile, block, STAYS[outer], STAYS[inner])
     assert found.cycles == pytest.approx(cycles, rel=1e-12)
@@ -119,17 +119,29 @@ def test_no_mapping_of_many_is_better(name: str) -> None:
 
 def test_the_rule_of_trips() -> None:
     """for k in 2: for p in 3: for c in 5: weights move 2 x 3 x 5 / 3 tiles' worth, 3 times each."""
-    outer, ones = (1, 2, 5, 3, 1, 1, 1, 1), (1,) * 8
-    order = ("GKNPQCRS", "")
-    assert trips_paid(0, outer, ones, outer, order) == 3
-    assert trips_paid(1, outer, ones, outer, order) == 2
-    assert trips_paid(2, outer, ones, outer, order) == 1
+    cuts, order = ((1, 2, 5, 3, 1, 1, 1, 1),), ("GKNPQCRS",)
+    assert trips_paid(0, cuts, order) == 3
+    assert trips_paid(1, cuts, order) == 2
+    assert trips_paid(2, cuts, order) == 1
 
 
 def test_loops_of_one_trip_do_not_count() -> None:
-    outer, ones = (1, 4, 1, 3, 1, 1, 1, 1), (1,) * 8
-    assert trips_paid(0, outer, ones, outer, ("GKCRSNPQ", "")) == 1
-    assert trips_paid(0, outer, ones, outer, ("GNPQKCRS", "")) == 3
+    cuts = ((1, 4, 1, 3, 1, 1, 1, 1),)
+    assert trips_paid(0, cuts, ("GKCRSNPQ",)) == 1
+    assert trips_paid(0, cuts, ("GNPQKCRS",)) == 3
+
+
+def test_trips_of_a_loop_split_over_three_levels() -> None:
+    """for k in 2: for p in 3: | for p in 2: for k in 2: | for p in 4: the weights' last loop is k.
+
+    They pay p of the outer two levels, inputs and outputs k of those outside their last p.
+    """
+    cuts = ((1, 2, 1, 3, 1, 1, 1, 1), (1, 4, 1, 6, 1, 1, 1, 1), (1, 4, 1, 24, 1, 1, 1, 1))
+    orders = ("GKCRSNPQ", "GNPQCRSK", "GKCRSNPQ")
+    assert trips_paid(0, cuts, orders) == 6
+    assert trips_paid(1, cuts, orders) == 4
+    assert trips_paid(1, cuts[:2], orders[:2]) == 2
+    assert trips_paid(2, cuts, orders) == 1
 
 
 @pytest.mark.parametrize(

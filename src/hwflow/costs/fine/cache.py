@@ -18,7 +18,7 @@ from hwflow.costs.fine.result import Found, Settings
 from hwflow.costs.fine.shape import Shape
 from hwflow.errors import HwflowError
 
-VERSION = 1
+VERSION = 2
 
 Key = tuple[Shape, OperandBits, str, str]
 
@@ -38,8 +38,13 @@ class Cache:
     """Mappings by key. With a `path` they are read from and written to a file too."""
 
     def __init__(self, path: Path | str | None = None) -> None:
-        """Open the cache; a file that cannot be used raises HwflowError."""
+        """Open the cache; a file that cannot be used raises HwflowError.
+
+        A file that fails later is left alone from then on, and `fault` says why.
+        """
+        self.fault = ""
         self._known: dict[Key, Found] = {}
+        self._path = path
         self._file = None if path is None else _opened(Path(path))
 
     def __len__(self) -> int:
@@ -56,16 +61,28 @@ class Cache:
     def _read(self, key: Key) -> Found | None:
         if self._file is None:
             return None
-        row = self._file.execute("SELECT found FROM mappings WHERE key = ?", (_text(key),))
-        text = row.fetchone()
-        return Found.from_json(json.loads(text[0])) if text else None
+        try:
+            row = self._file.execute("SELECT found FROM mappings WHERE key = ?", (_text(key),))
+            text = row.fetchone()
+            return Found.from_json(json.loads(text[0])) if text else None
+        except (sqlite3.Error, ValueError, KeyError, TypeError) as error:
+            self._give_up(error)
+            return None
 
     def _kept(self, key: Key, found: Found) -> Found:
         if self._file is not None:
             entry = (_text(key), json.dumps(found.to_json()))
-            with self._file:
-                self._file.execute("INSERT OR REPLACE INTO mappings VALUES (?, ?)", entry)
+            try:
+                with self._file:
+                    self._file.execute("INSERT OR REPLACE INTO mappings VALUES (?, ?)", entry)
+            except sqlite3.Error as error:
+                self._give_up(error)
         return found
+
+    def _give_up(self, error: Exception) -> None:
+        """Go on without the file."""
+        self.fault = f"The cache of mappings {self._path} failed: {error}. Delete it."
+        self.close()
 
     def close(self) -> None:
         """Close the file, if there is one."""

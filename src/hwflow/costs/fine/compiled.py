@@ -20,9 +20,10 @@ _search_all, _list_all = kernels_array.search, kernels_array.unrollings
 _SOURCES = ("kernels.py", "kernels_array.py", "kernels_buffer.py", "layout.py", "shape.py")
 
 
-def _stamp() -> str:
+def stamp_of(*more: str) -> str:
+    """Return the hash of the kernels' sources, and of those named."""
     folder = Path(__file__).parent
-    text = b"".join((folder / name).read_bytes() for name in _SOURCES)
+    text = b"".join((folder / name).read_bytes() for name in (*_SOURCES, *more))
     return hashlib.sha256(text).hexdigest()
 
 
@@ -44,4 +45,16 @@ def _entries(stamp: str):
     return search, unrollings
 
 
-search, unrollings = _entries(_stamp())
+search, unrollings = _entries(stamp_of())
+
+
+def is_compiled() -> bool:
+    """Tell whether the search is compiled: in this process, or on disk for this processor."""
+    if search.signatures:
+        return True
+    kept = search._cache
+    try:
+        wanted = kept._index_key((), search.targetctx.codegen())[1:]
+        return any(key[1:] == wanted for key in kept._cache_file._load_index())
+    except OSError:  # a cache that cannot be read is none
+        return False

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from hwflow.costs.fine.memories import Memory
 from hwflow.costs.fine.rates import Rates
 from hwflow.costs.fine.result import OBJECTIVES, Settings
 from hwflow.costs.fine.shape import OUTPUTS, Shape
@@ -38,14 +39,15 @@ def table(rates: Rates) -> Floats:
 
 
 def _column(rates: Rates, tensor: int) -> list[float]:
-    held = rates.held[tensor]
+    near, far = rates.buffer, rates.dram
+    held = near.held[tensor]
     twice = tensor == OUTPUTS
-    inner, outer = rates.in_buffer[tensor] * held, rates.in_dram[tensor]
-    into = _both(rates, 1, twice) * inner if held else _both(rates, 0, twice) * outer
-    reload_j = inner * (rates.write_j[1] + twice * rates.read_j[1])
-    from_dram = _both(rates, 0, twice) * outer + reload_j
-    first = rates.final_dram if twice else outer
-    ends = (rates.final_buffer if twice else inner) * held
+    inner, outer = near.bits[tensor] * held, far.bits[tensor]
+    into = _both(near, twice) * inner if held else _both(far, twice) * outer
+    reload_j = inner * (near.write_j + twice * near.read_j)
+    from_dram = _both(far, twice) * outer + reload_j
+    first = far.final if twice else outer
+    ends = (near.final if twice else inner) * held
     return [
         into, rates.hop_j[tensor], inner, inner * twice, outer * (1 + twice) * (not held),
         from_dram * held, inner * twice, inner, outer * (1 + twice) * held, inner,
@@ -54,32 +56,33 @@ def _column(rates: Rates, tensor: int) -> list[float]:
     ]  # fmt: skip
 
 
-def _both(rates: Rates, place: int, twice: bool) -> float:
-    """Return joules per bit of a read, or of a read and a write, at DRAM (0) or the buffer (1)."""
-    return rates.read_j[place] + (rates.write_j[place] if twice else 0.0)
+def _both(memory: Memory, twice: bool) -> float:
+    """Return joules per bit of a read, or of a read and a write."""
+    return memory.read_j + (memory.write_j if twice else 0.0)
 
 
 def scalars(
     rates: Rates, shape: Shape, figures: Floats, settings: Settings, *, whole_s: bool
 ) -> Floats:
     """Return the figures per layer, and the settings of the search."""
-    held = rates.held[OUTPUTS]
+    near, far = rates.buffer, rates.dram
+    held = near.held[OUTPUTS]
     outputs = shape.outputs
     last = figures[:, OUTPUTS]
-    final = rates.final_dram * rates.write_j[0]
+    final = far.final * far.write_j
     if held:
-        final += rates.final_buffer * (rates.write_j[1] + rates.read_j[1])
-    end = rates.final_buffer * held
+        final += near.final * (near.write_j + near.read_j)
+    end = near.final * held
     vector = np.zeros(SCALARS)
     vector[E0] = shape.macs * (rates.mac_j + sum(rates.pad_j)) + outputs * (
         final - last[AE] - last[DE]
     )
     vector[PR0] = outputs * (end - last[AR] - last[DR])
     vector[PW0] = outputs * (end - last[AW] - last[DW])
-    vector[DB0] = outputs * (rates.final_dram - last[AD] - last[DB])
-    vector[DRAM_RATE : WRITE_RATE + 1] = rates.dram_rate, rates.port_rate, rates.write_rate
-    vector[STEP : OVERLAP + 1] = rates.step_cycles, rates.lanes, rates.overlapped
-    vector[BUFFER : IDLE + 1] = rates.buffer_bits, rates.shared, rates.idle_j
+    vector[DB0] = outputs * (far.final - last[AD] - last[DB])
+    vector[DRAM_RATE : WRITE_RATE + 1] = far.rate, near.rate, near.write_rate
+    vector[STEP : OVERLAP + 1] = rates.step_cycles, rates.lanes, near.overlapped
+    vector[BUFFER : IDLE + 1] = near.capacity, rates.shared, rates.idle_j
     vector[MODE] = OBJECTIVES.index(settings.objective)
     vector[FULL], vector[WHOLE_S] = settings.full, whole_s
     vector[MAX_LEAVES], vector[MAX_VISITS] = settings.max_leaves, settings.max_visits

@@ -4,46 +4,48 @@
             = max(compute, port) + DRAM                               otherwise
     energy  = MACs + scratchpads + array + buffer + DRAM + idle power x latency
 
-Layers run one by one, each reading its inputs from DRAM and writing its output there; those
-without MACs cost their traffic once, views cost nothing, as at the mid level. Biases and norms are
-not counted. An operand of 32 bits that nobody quantised is costed at the machine's native width.
+On a machine that gates zeros, MACs on zero inputs and the accesses that go with them take no energy
+(:mod:`hwflow.costs.fine.rates`). Layers run one by one (:mod:`hwflow.costs.layerwise`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
-from hwflow.cost import Floats, Ints
-from hwflow.costs.arrays import ArrayLevel, Arrays, Metrics, Operands, traffic_bits
-from hwflow.costs.coarse import STANDING, counted
 from hwflow.costs.fine.cache import Cache, key_of
-from hwflow.costs.fine.nest import written
-from hwflow.costs.fine.rates import OperandBits, buffer_of, digest_of, rates
+from hwflow.costs.fine.memories import level_names
+from hwflow.costs.fine.nest import Mapping, written
+from hwflow.costs.fine.rates import OperandBits, digest_of, rates
 from hwflow.costs.fine.result import Found, Objective, Settings
 from hwflow.costs.fine.score import Score, score
 from hwflow.costs.fine.shape import Shape, shape_of
+from hwflow.costs.layerwise import BOUNDS, LayerLevel, Report, Row, costed_bits
 from hwflow.design import Design
 from hwflow.errors import WorkloadError
 from hwflow.machine import Accelerator
 from hwflow.workload import Layer
 
-COMPUTE, PORT, DRAM, FREE = range(4)
-
 
 @dataclass(frozen=True)
 class LayerReport:
-    """One MAC layer under its best mapping."""
+    """One MAC layer under its best mapping, or under a given one."""
 
     name: str
-    found: Found
+    found: Found | None
+    """What the search found; None for a mapping that was given."""
     score: Score
     mapping: str
     """The loop nest as text."""
+    plan: Mapping
+    """The mapping as plain data."""
+
+    @property
+    def gap(self) -> float | None:
+        """Share by which the objective may lie above the best; None without a search."""
+        return None if self.found is None else self.found.gap
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data, as ``hwflow cost --json`` gives it per layer."""
@@ -53,59 +55,90 @@ class LayerReport:
             "active_pes": self.score.active_pes,
             "utilization": self.score.utilization,
             "bound_by": self.score.bound_by,
-            "gap": self.found.gap,
+            "gap": self.gap,
             "mapping": self.mapping,
             "bytes_by_memory": self.score.bytes_by_memory(),
             "energy_by_part": dict(self.score.energy_by_part),
         }
 
 
-class Fine(ArrayLevel):
+class Fine(LayerLevel):
     """The fine level: the best mapping of every layer, by exhaustive search with a proof."""
 
     level = "fine"
-    standing = MappingProxyType({**STANDING, "dram_bytes": "estimate"})
-    bounds = ("compute", "port", "dram", "free")
 
     def __init__(
         self,
         objective: Objective = "latency",
         *,
         full: bool = False,
+        time_limit: float | None = None,
         cache: Cache | Path | str | None = None,
+        before_compiling: Callable[[], None] | None = None,
     ) -> None:
         """Seek mappings of least `objective`: "latency", "energy" or "edp" (their product).
 
-        `full` tries every scratchpad size instead of divisors and the two largest. `cache` is a
-        file that keeps mappings for later processes (:func:`~hwflow.costs.fine.cache.user_file`),
-        or a Cache to share; without one they are kept in memory.
+        `full` tries every scratchpad size instead of divisors and the two largest. A search stops
+        after `time_limit` seconds with the best so far and a certified gap. `cache` is a file that
+        keeps mappings for later processes (:func:`~hwflow.costs.fine.cache.user_file`), or a Cache
+        to share; without one they are kept in memory. `before_compiling` is called when the search
+        must be compiled first, which takes about half a minute.
         """
-        self.settings = Settings(objective, full)
+        limit: dict[str, Any] = {} if time_limit is None else {"seconds": time_limit}
+        self.settings = Settings(objective, full, **limit)
         self.cache = cache if isinstance(cache, Cache) else Cache(cache)
-        self._rows: dict[tuple[object, ...], tuple[float, float, float, int]] = {}
+        self.before_compiling = before_compiling
+        self._rows: dict[tuple[object, ...], Row] = {}
 
     def digest(self) -> str:
         """Return the model's name, version and settings."""
         return f"{self.level}-{self.version}-{self.settings.key()}"
 
     def best(self, machine: Accelerator, shape: Shape, bits: OperandBits) -> Found:
-        """Return the best mapping of one layer, searched once."""
+        """Return the best mapping of one layer, searched once.
+
+        Zero gating takes the same energy from every mapping, so a search for least latency or
+        energy is that of the dense layer.
+        """
+        if shape.density < 1 and self.settings.objective in ("latency", "energy"):
+            found = self.best(machine, replace(shape, density=1.0), bits)
+            saved = _saved_j(machine, shape, bits)
+            keyed = saved if self.settings.objective == "energy" else 0.0
+            return replace(found, energy_j=found.energy_j - saved, key=found.key - keyed,
+                           bound=found.bound - keyed)  # fmt: skip
         key = key_of(shape, bits, digest_of(machine), self.settings)
-        return self.cache.get(key, lambda: _searched(machine, shape, bits, self.settings))
+        return self.cache.get(key, lambda: self._searched(machine, shape, bits))
+
+    def _searched(self, machine: Accelerator, shape: Shape, bits: OperandBits) -> Found:
+        from hwflow.costs.fine import compiled  # imports numba: only when something is sought
+        from hwflow.costs.fine.search import best_mapping
+
+        if self.before_compiling and not compiled.is_compiled():
+            self.before_compiling()
+        return best_mapping(machine, shape, bits, self.settings)
+
+    def row(self, machine: Accelerator, layer: Layer, bits: tuple[int, int, int]) -> Row:
+        """Return latency, energy, DRAM bytes and what binds, for one layer at given bits."""
+        shape = loops_on(machine, layer)
+        key = (digest_of(machine), shape, bits)
+        known = self._rows.get(key)
+        if known is None:
+            operands = OperandBits(*bits)
+            found = self._named(layer, machine, shape, operands)
+            known = self._rows[key] = row_of(scored(machine, shape, operands, found.mapping))
+        return known
+
+    def reported(self, machine: Accelerator, layer: Layer) -> LayerReport:
+        """Return the layer's best mapping and where its cycles, bytes and energy go."""
+        shape, bits = loops_on(machine, layer), OperandBits(*costed_bits(machine, layer))
+        found = self._named(layer, machine, shape, bits)
+        got = scored(machine, shape, bits, found.mapping)
+        text = nest_text(machine, shape, found.mapping)
+        return LayerReport(layer.name, found, got, text, found.mapping)
 
     def report(self, design: Design) -> tuple[LayerReport, ...]:
         """Return every MAC layer's mapping and where its cycles, bytes and energy go."""
-        return tuple(self._reported(layer, design) for layer in design.workload.mac_layers)
-
-    def _reported(self, layer: Layer, design: Design) -> LayerReport:
-        machine, shape = design.machine, shape_of(layer)
-        operands = (layer.weight_bits, layer.input_bits[0], layer.output_bits)
-        bits = OperandBits(*(int(machine.width(b)) for b in operands))
-        found = self._named(layer, machine, shape, bits)
-        scored = score(shape, rates(machine, shape, bits), found.mapping, machine.pes)
-        buffer = buffer_of(machine)
-        levels = (machine.dram.name, buffer.name if buffer else machine.dram.name)
-        return LayerReport(layer.name, found, scored, written(found.mapping, shape, levels))
+        return tuple(self.reported(design.machine, la) for la in design.workload.mac_layers)
 
     def _named(self, layer: Layer, machine: Accelerator, shape: Shape, bits: OperandBits) -> Found:
         try:
@@ -113,62 +146,39 @@ class Fine(ArrayLevel):
         except WorkloadError as error:
             raise WorkloadError(f"Layer {layer.name!r}: {error}") from None
 
-    def table(self, const: Arrays, machine: Accelerator, at: Operands) -> tuple[Metrics, Ints]:
-        """Return the metrics by layer and what binds each."""
-        values = counted(const, machine, at)
-        columns = {name: np.zeros(at.weights.shape) for name in _OWN}
-        bound_by = np.full(at.weights.shape, FREE)
-        _without_macs(const, machine, at, columns, bound_by)
-        outputs = machine.width(at.raw_tensors[:, const.inputs :])
-        digest = digest_of(machine)
-        for index, layer in enumerate(const.workload):
-            if layer.is_mac:
-                codes = (at.weights[:, index] << 16) + (at.reads[:, index] << 8) + outputs[:, index]
-                kinds, place = np.unique(codes, return_inverse=True)
-                rows = np.array([self._row(digest, machine, layer, k) for k in kinds.tolist()])
-                for number, name in enumerate(_OWN):
-                    columns[name][:, index] = rows[place, number]
-                bound_by[:, index] = rows[place, len(_OWN)]
-        return {**values, **columns}, bound_by
-
-    def _row(
-        self, digest: str, machine: Accelerator, layer: Layer, kind: int
-    ) -> tuple[float, float, float, int]:
-        """Return latency, energy, DRAM bytes and what binds, for one layer at given bits."""
-        shape, bits = shape_of(layer), OperandBits(kind >> 16, kind >> 8 & 255, kind & 255)
-        key = (digest, shape, bits)
-        if key not in self._rows:
-            found = self._named(layer, machine, shape, bits)
-            got = score(shape, rates(machine, shape, bits), found.mapping, machine.pes)
-            binds = self.bounds.index(got.bound_by)
-            self._rows[key] = (got.latency_s, got.energy_j, got.dram_bytes, binds)
-        return self._rows[key]
+    def certificate(self, machine: Accelerator, reports: Sequence[Report]) -> str:
+        """Return what is proven of the reported mappings, and in which mapspace."""
+        gaps = [report.gap for report in reports if report.gap is not None]
+        if not gaps:
+            return ""
+        where = f"in the {'full' if self.settings.full else 'default'} mapspace of {machine.name}"
+        worst = max(gaps)
+        proven = f"gap up to {100 * worst:.2g} %" if worst else "proven optimal"
+        return f"Mappings of least {self.settings.objective}: {proven} {where}."
 
 
-_OWN = ("latency_s", "energy_j", "dram_bytes")
+def loops_on(machine: Accelerator, layer: Layer) -> Shape:
+    """Return the loops of a layer as a machine sees them."""
+    return shape_of(layer, machine.view, gated=machine.zero_gating)
 
 
-def _searched(machine: Accelerator, shape: Shape, bits: OperandBits, settings: Settings) -> Found:
-    from hwflow.costs.fine.search import best_mapping  # compiles: only when something is sought
+def scored(machine: Accelerator, shape: Shape, bits: OperandBits, mapping: Mapping) -> Score:
+    """Return what a layer costs under a mapping, without a search."""
+    return score(shape, rates(machine, shape, bits), mapping, machine.pes)
 
-    return best_mapping(machine, shape, bits, settings)
+
+def row_of(got: Score) -> Row:
+    """Return the part of a score that every level gives."""
+    return Row(got.latency_s, got.energy_j, got.dram_bytes, BOUNDS.index(got.bound_by))
 
 
-def _without_macs(
-    const: Arrays, machine: Accelerator, at: Operands, columns: dict[str, Floats], bound_by: Ints
-) -> None:
-    """Fill in the layers without MACs: every operand moved once, reads and writes at their own."""
-    plain = np.flatnonzero((const.is_mac == 0) & (const.is_view == 0))
-    tensors = machine.stored_bits(at.raw_tensors)
-    weights = machine.stored_bits(at.raw_weights)
-    moved = traffic_bits(const, weights, tensors)[:, plain]
-    written_bits = (const.outputs * tensors[:, const.inputs :])[:, plain]
-    latency = moved / 8 / machine.dram_bytes_per_s
-    columns["latency_s"][:, plain] = latency
-    columns["dram_bytes"][:, plain] = moved / 8
-    columns["energy_j"][:, plain] = (
-        (moved - written_bits) * machine.dram.read_j_per_bit
-        + written_bits * machine.dram.write_j_per_bit
-        + machine.idle_w * latency
-    )
-    bound_by[:, plain] = DRAM
+def nest_text(machine: Accelerator, shape: Shape, mapping: Mapping) -> str:
+    """Return a mapping as a loop nest with the machine's names of the levels."""
+    return written(mapping, shape, level_names(machine))
+
+
+def _saved_j(machine: Accelerator, shape: Shape, bits: OperandBits) -> float:
+    """Return the joules that zero gating saves of the dense layer."""
+    dense, sparse = (rates(machine, loops, bits) for loops in (replace(shape, density=1.0), shape))
+    each = dense.mac_j + sum(dense.pad_j) - sparse.mac_j - sum(sparse.pad_j)
+    return shape.macs * each

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwflow.costs.fine.compiled import unrollings
-from hwflow.costs.fine.shape import DIMS, Shape
+from hwflow.costs.fine.shape import DIMS, Shape, spread_in
 from hwflow.errors import MachineError
 from hwflow.machine import Accelerator
 
@@ -71,28 +71,16 @@ def _unrollings(
 
 
 def mapspace(machine: Accelerator) -> Mapspace:
-    """Return the mapspace of a machine.
-
-    Raises MachineError when an axis of more than one PE allows no loop.
-    """
+    """Return the mapspace of a machine."""
     array = machine.array
-    for axis, loops, pes in (
-        ("rows", array.unroll_rows, array.rows.value),
-        ("cols", array.unroll_cols, array.cols.value),
-    ):
-        if pes > 1 and not loops:
-            raise MachineError(
-                f"{machine.name}: array.unroll_{axis}: no loop may be spread over the {pes} "
-                f"{axis}, so {pes - 1} of them stay idle. Name loops of {', '.join(DIMS)}."
-            )
     tiled = _PE_LOOPS.get(machine.dataflow, "SRNQPCK")
     return Mapspace(
         pe_loops=np.array([DIMS.index(d) for d in tiled], np.int64),
         whole_rows=machine.dataflow == "row-stationary",
         rows=array.rows.value,
         cols=array.cols.value,
-        on_rows=tuple(d in array.unroll_rows for d in DIMS),
-        on_cols=tuple(d in array.unroll_cols for d in DIMS),
+        on_rows=tuple(d in spread_in(machine.view, array.unroll_rows) for d in DIMS),
+        on_cols=tuple(d in spread_in(machine.view, array.unroll_cols) for d in DIMS),
     )
 
 

@@ -21,12 +21,27 @@ class Mapping:
     cols: Ints
     spread: Ints
     """PEs used along each loop, at most rows x cols factors."""
-    buffer: Ints
-    """Buffer tile: along each loop a multiple of the array tile, or the whole loop."""
-    stays_in_pes: str | None
-    """Tensor whose loops run innermost in the buffer; None where nothing can stay."""
-    stays_in_buffer: str
-    """Tensor whose loops run innermost in DRAM."""
+    tiles: tuple[Ints, ...]
+    """Tile of each buffer between DRAM and the array, outermost first; one entry where there is
+    none. Along each loop a multiple of the next inner tile, or the whole loop."""
+    stays: tuple[str | None, ...]
+    """Tensor whose loops run innermost in DRAM, then in each buffer; None where nothing can stay.
+    One entry more than `tiles`."""
+
+    @property
+    def buffer(self) -> Ints:
+        """Tile of the buffer that feeds the array."""
+        return self.tiles[-1]
+
+    @property
+    def stays_in_buffer(self) -> str | None:
+        """Tensor whose loops run innermost in DRAM."""
+        return self.stays[0]
+
+    @property
+    def stays_in_pes(self) -> str | None:
+        """Tensor whose loops run innermost in the buffer that feeds the array."""
+        return self.stays[-1]
 
     def array_tile(self, shape: Shape) -> Ints:
         """Return what one pass of the array covers along each loop."""
@@ -40,14 +55,19 @@ class Mapping:
         )
 
     def dram_trips(self, shape: Shape) -> Ints:
-        """Return the buffer tiles along each loop."""
-        return tuple(_ceil(d, b) for d, b in zip(shape.dims, self.buffer, strict=True))
+        """Return the tiles of the outermost buffer along each loop."""
+        return self.cuts(shape)[0]
+
+    def cuts(self, shape: Shape) -> tuple[Ints, ...]:
+        """Return the tiles along each loop over the whole layer, of each buffer and the array."""
+        tiles = (tuple(map(_ceil, shape.dims, tile)) for tile in self.tiles)
+        return (*tiles, self.passes(shape))
 
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> Mapping:
         """Read what `dataclasses.asdict` wrote."""
-        sizes = ("pe", "rows", "cols", "spread", "buffer")
-        return cls(**{**plain, **{name: tuple(plain[name]) for name in sizes}})
+        sizes = {name: tuple(plain[name]) for name in ("pe", "rows", "cols", "spread", "stays")}
+        return cls(**sizes, tiles=tuple(map(tuple, plain["tiles"])))
 
     @property
     def active_pes(self) -> int:
@@ -65,22 +85,25 @@ def loop_order(stays: str | None) -> str:
     return "G" + "".join(group for group in ("NPQ", "K", "CRS") if group != inner) + inner
 
 
-def written(mapping: Mapping, shape: Shape, levels: tuple[str, str] = ("DRAM", "buffer")) -> str:
-    """Return the mapping as an indented loop nest, one level after the other."""
+def written(mapping: Mapping, shape: Shape, levels: tuple[str, ...] = ("DRAM", "buffer")) -> str:
+    """Return the mapping as an indented loop nest, one level after the other.
+
+    `levels` are the names of DRAM and of every buffer, from outside inward.
+    """
     return "\n".join(
         f"{'  ' * depth}{line}" for depth, line in enumerate(_lines(mapping, shape, levels))
     )
 
 
-def _lines(mapping: Mapping, shape: Shape, levels: tuple[str, str]) -> Iterator[str]:
-    outer, passes = mapping.dram_trips(shape), mapping.passes(shape)
-    inner = tuple(_ceil(p, o) for p, o in zip(passes, outer, strict=True))
-    pairs = ((outer, mapping.stays_in_buffer, levels[0]), (inner, mapping.stays_in_pes, levels[1]))
-    for trips, stays, level in pairs:
+def _lines(mapping: Mapping, shape: Shape, levels: tuple[str, ...]) -> Iterator[str]:
+    cuts = mapping.cuts(shape)
+    before = ((1,) * len(DIMS), *cuts)
+    for outer, inner, stays, level in zip(before, cuts, mapping.stays, levels, strict=False):
+        trips = dict(zip(DIMS, map(_ceil, inner, outer), strict=True))
         kept = f"  # {level}: {stays} stay" if stays else f"  # {level}"
-        loops = [d for d in loop_order(stays) if trips[DIMS.index(d)] > 1]
-        for d in loops:
-            yield f"for {d.lower()} in {trips[DIMS.index(d)]}:{kept}"
+        for d in loop_order(stays):
+            if trips[d] > 1:
+                yield f"for {d.lower()} in {trips[d]}:{kept}"
     for axis, factors in (("rows", mapping.rows), ("cols", mapping.cols)):
         used = [f"{d.lower()} in {f}" for d, f in zip(DIMS, factors, strict=True) if f > 1]
         if used:

@@ -1,7 +1,8 @@
 """What one element costs on its way: bits, energies and port widths of a machine at given bits.
 
-The fine level knows machines of the shape DRAM → buffer → array → PE, where the buffer may be
-absent or passed by, and a PE has scratchpads (separate or shared) or nothing but operand registers.
+The fine level knows machines of the shape DRAM → buffers → array → PE: any number of buffers, each
+of which may be passed by, and PEs with scratchpads (separate or shared) or nothing but operand
+registers. Where each memory lies is told in :mod:`hwflow.costs.fine.memories`.
 """
 
 from __future__ import annotations
@@ -11,13 +12,22 @@ from dataclasses import dataclass
 from math import ceil, inf
 from typing import Any
 
+from hwflow.costs.fine.memories import (
+    Flags3,
+    Floats3,
+    Memory,
+    buffers_of,
+    capacity,
+    memory_names,
+    pad_bits,
+    pads_are_shared,
+    pads_of,
+    port_rate,
+    write_rate,
+)
 from hwflow.costs.fine.shape import TENSORS, Shape
-from hwflow.errors import MachineError
 from hwflow.machine import Accelerator
-from hwflow.machine.hardware import Level, SharedPad, Store
-
-Floats3 = tuple[float, float, float]
-Flags3 = tuple[bool, bool, bool]
+from hwflow.machine.hardware import Level, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,50 +43,51 @@ class OperandBits:
 class Rates:
     """Per element of weights, inputs and partial sums, unless said otherwise; SI, cycles, bits."""
 
-    held: Flags3
-    """Whether the buffer holds the tensor; the others go between DRAM and array."""
+    memories: tuple[Memory, ...]
+    """DRAM, then every buffer; one that holds nothing where the machine has none."""
     padded: Flags3
     """Whether the PE keeps the tensor, in a scratchpad or, having none, in an operand register.
 
     The others stream past: every step takes an element anew."""
     stays: Flags3
-    """Whether the tensor may be the one that stays in the PEs while the buffer's loops run."""
+    """Whether the tensor may stay in the PEs while the loops of the buffer next to them run."""
     in_pe: Floats3
     """Bits in the scratchpad."""
-    in_buffer: Floats3
-    in_dram: Floats3
-    final_buffer: float
-    """Bits of a finished output in the buffer; the third entries above are partial sums."""
-    final_dram: float
     pad_bits: Floats3
     """Capacity of each scratchpad; of the shared one, three times."""
     shared: bool
-    buffer_bits: float
-    """Capacity of the buffer, halved where it is double-buffered."""
-    overlapped: bool
-    """Whether DRAM transfers run while the array computes."""
-    read_j: tuple[float, float]
-    """Joules per bit read from DRAM, buffer."""
-    write_j: tuple[float, float]
     hop_j: Floats3
     """Joules to bring one element to one PE."""
     mac_j: float
-    """Joules of one MAC."""
+    """Joules of one MAC, on average over those that zero gating switches off."""
     pad_j: Floats3
-    """Joules in scratchpads per MAC."""
+    """Joules in scratchpads per MAC, likewise."""
     idle_j: float
     """Joules per cycle drawn by what does not switch."""
     lanes: int
     """Products that a PE sums at once."""
     step_cycles: float
     """Cycles of one step of all PEs, `lanes` products each."""
-    dram_rate: float
-    """Bits per cycle."""
-    port_rate: float
-    """Bits per cycle of the buffer's port, or of its read port."""
-    write_rate: float
-    """Bits per cycle of the buffer's write port; 0 where the port is one."""
     clock_hz: float
+
+    @property
+    def dram(self) -> Memory:
+        """The outermost memory."""
+        return self.memories[0]
+
+    @property
+    def buffer(self) -> Memory:
+        """The buffer that feeds the array."""
+        return self.memories[-1]
+
+    @property
+    def buffers(self) -> tuple[Memory, ...]:
+        """Every buffer, outermost first."""
+        return self.memories[1:]
+
+    def holders(self, tensor: int) -> tuple[int, ...]:
+        """Return the memories that hold a tensor, from DRAM inward."""
+        return tuple(m for m, memory in enumerate(self.memories) if memory.held[tensor])
 
 
 def rates(machine: Accelerator, shape: Shape, bits: OperandBits) -> Rates:
@@ -84,17 +95,18 @@ def rates(machine: Accelerator, shape: Shape, bits: OperandBits) -> Rates:
 
     Raises MachineError for a machine of another shape than this level knows.
     """
-    kept = _KEPT.get((digest_of(machine), shape.depth, bits))
+    share = shape.density if machine.zero_gating else 1.0
+    key = (digest_of(machine), shape.depth, bits, share)
+    kept = _KEPT.get(key)
     if kept is None:
         if len(_KEPT) >= _MOST:
             _KEPT.clear()
-        kept = _made(machine, shape.depth, bits)
-        _KEPT[digest_of(machine), shape.depth, bits] = kept
+        kept = _KEPT[key] = _made(machine, shape.depth, bits, share)
     return kept
 
 
 _MOST = 65536
-_KEPT: dict[tuple[str, int, OperandBits], Rates] = {}
+_KEPT: dict[tuple[str, int, OperandBits, float], Rates] = {}
 _DIGESTS: dict[int, tuple[Accelerator, str]] = {}
 
 
@@ -108,59 +120,68 @@ def digest_of(machine: Accelerator) -> str:
     return known[1]
 
 
-def buffer_of(machine: Accelerator) -> Level | None:
-    """Return the level that feeds the array, None where DRAM does."""
-    outer, inner = machine.array.between
-    if inner not in ("scratchpads", "PE") or len(machine.memory) > 2:
-        levels = ", ".join(level.name for level in machine.memory)
-        raise MachineError(
-            f"{machine.name}: array.between: the array lies between {outer} and {inner} of "
-            f"{levels}. The fine level knows DRAM, at most one buffer, the array, and PEs with or "
-            "without scratchpads; cost this machine at the mid level."
-        )
-    return machine.memory[1] if len(machine.memory) == 2 else None
+def _made(machine: Accelerator, depth: int, bits: OperandBits, share: float) -> Rates:
+    """Return the rates; `share` of the MACs switch, the others are gated.
 
-
-def _made(machine: Accelerator, depth: int, bits: OperandBits) -> Rates:
-    buffer, dram = buffer_of(machine), machine.dram
+    A gated MAC does not read its weight nor read and write its partial sum: the PE sees the zero
+    when it reads the input (Eyeriss, JSSC 2017: zeros disable the filter scratchpad's read and the
+    multiplier).
+    """
     weight, read, final = (int(machine.width(b)) for b in (bits.weights, bits.inputs, bits.outputs))
     psum = max(final, int(machine.psum_bits(bits.weights, bits.inputs, depth)))
     plain = (weight, read, psum)
-    pads = _pads(machine)
-    bare = machine.scratchpads is None and machine.dataflow != "no-local-reuse"
-    clock = machine.clock_hz
+    pads = pads_of(machine)
+    bare = machine.dataflow != "no-local-reuse" and not _has_pads(machine)
     lanes = getattr(machine.engine, "lanes", None)
     theta = float(machine.macs_per_cycle(bits.weights, bits.inputs))
-    port = inf if buffer is None else buffer.bytes_per_s(clock) * 8 / clock
-    inside = buffer or dram
     return Rates(
-        held=_three(buffer is not None and t in buffer.holds for t in TENSORS),
+        memories=_memories(machine, plain, final),
         padded=_three(bare or pad is not None for pad in pads),
         stays=_stays(machine, pads),
         in_pe=_sizes(machine, plain, pads) if any(pads) else (1.0, 1.0, 1.0),
-        in_buffer=_sizes(machine, plain, (inside,) * 3),
-        in_dram=_sizes(machine, plain, (dram,) * 3),
-        final_buffer=stored(final, inside.word.value, machine.packing),
-        final_dram=stored(final, dram.word.value, machine.packing),
-        pad_bits=_three(pad.bits if pad else 0.0 for pad in pads) if any(pads) else (1.0, 1.0, 1.0),
-        shared=any(pads) and isinstance(machine.scratchpads, SharedPad),
-        buffer_bits=inf if buffer is None else buffer.bits / (2 if buffer.double_buffered else 1),
-        overlapped=buffer is None or buffer.double_buffered,
-        read_j=(dram.read_j_per_bit, inside.read_j_per_bit),
-        write_j=(dram.write_j_per_bit, inside.write_j_per_bit),
+        pad_bits=_three(map(pad_bits, pads)) if any(pads) else (1.0, 1.0, 1.0),
+        shared=any(pads) and pads_are_shared(machine),
         hop_j=_three(machine.array.transfer_j_per_bit * b for b in plain),
-        mac_j=float(machine.mac_energy_j(bits.weights, bits.inputs)),
+        mac_j=share * float(machine.mac_energy_j(bits.weights, bits.inputs)),
         pad_j=_three(
-            0.0 if pad is None else b * (pad.read_j_per_bit + last * pad.write_j_per_bit)
-            for pad, b, last in zip(pads, plain, (0, 0, 1), strict=True)
+            0.0 if pad is None else gate * b * (pad.read_j_per_bit + last * pad.write_j_per_bit)
+            for pad, b, last, gate in zip(pads, plain, (0, 0, 1), (share, 1, share), strict=True)
         ),
-        idle_j=machine.idle_w / clock,
+        idle_j=machine.idle_w / machine.clock_hz,
         lanes=lanes.value if lanes else 1,
         step_cycles=(lanes.value if lanes else 1) / theta,
-        dram_rate=machine.dram_bytes_per_s * 8 / clock,
-        port_rate=port,
-        write_rate=_write_rate(buffer, clock),
-        clock_hz=clock,
+        clock_hz=machine.clock_hz,
+    )
+
+
+def _memories(machine: Accelerator, plain: tuple[int, ...], final: int) -> tuple[Memory, ...]:
+    levels = (machine.dram, *buffers_of(machine))
+    found = [
+        _memory(machine, level, name, plain, final)
+        for level, name in zip(levels, memory_names(machine), strict=False)
+    ]
+    if len(found) == 1:
+        nothing = (False, False, False)
+        zero = (0.0, 0.0, 0.0)
+        found.append(Memory("buffer", nothing, zero, 0.0, inf, True, 0.0, 0.0, inf, 0.0))
+    return tuple(found)
+
+
+def _memory(
+    machine: Accelerator, level: Level, name: str, plain: tuple[int, ...], final: int
+) -> Memory:
+    clock, outermost = machine.clock_hz, level is machine.dram
+    return Memory(
+        name=name,
+        held=_three(tensor in level.holds for tensor in TENSORS),
+        bits=_sizes(machine, plain, (level,) * 3),
+        final=stored(final, level.word.value, machine.packing),
+        capacity=inf if outermost else capacity(level),
+        overlapped=outermost or level.double_buffered,
+        read_j=level.read_j_per_bit,
+        write_j=level.write_j_per_bit,
+        rate=port_rate(level, clock),
+        write_rate=0.0 if outermost else write_rate(level, clock),
     )
 
 
@@ -185,14 +206,9 @@ def _sizes(
     )
 
 
-def _pads(machine: Accelerator) -> tuple[Store | None, ...]:
-    """Return the scratchpad of each tensor; a dataflow without local reuse has none."""
-    pads = machine.scratchpads
-    if pads is None or machine.dataflow == "no-local-reuse":
-        return (None, None, None)
-    if isinstance(pads, SharedPad):
-        return tuple(pads if tensor in pads.holds else None for tensor in TENSORS)
-    return tuple(pads.pads.get(tensor) for tensor in TENSORS)
+def _has_pads(machine: Accelerator) -> bool:
+    """Tell whether the PEs have memories, whether or not the dataflow uses them."""
+    return machine.scratchpads is not None or pads_are_shared(machine)
 
 
 _STATIONARY = {"weight-stationary": 0, "input-stationary": 1, "output-stationary": 2}
@@ -203,12 +219,5 @@ def _stays(machine: Accelerator, pads: tuple[Store | None, ...]) -> Flags3:
     chosen = _STATIONARY.get(machine.dataflow)
     if machine.dataflow == "no-local-reuse":
         return (False, False, False)
-    bare = machine.scratchpads is None
+    bare = not _has_pads(machine)
     return _three((bare or pad is not None) and chosen in (None, t) for t, pad in enumerate(pads))
-
-
-def _write_rate(buffer: Level | None, clock: float) -> float:
-    port = buffer.write_bandwidth if buffer else None
-    if port is None:
-        return 0.0
-    return port.value * 8 / (1.0 if port.unit == "B/cycle" else clock)

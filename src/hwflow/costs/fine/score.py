@@ -1,18 +1,35 @@
-"""What a given mapping costs: cycles, what binds, and energy by part. No search."""
+"""What a given mapping costs: cycles, what binds, and energy by part. No search.
+
+Memories are numbered from DRAM (0) inward, the buffers 1 to L. With the cycles that each memory's
+port needs for all its accesses, the time from inside outward is
+
+    t = max(compute, port L)
+    for buffer l = L ... 1:
+        t = max(t, port l-1)              l is double-buffered
+        t = max(t + fill l, port l-1)     otherwise: nothing inside runs while it is filled
+
+where fill l is the longest time that a memory outside l needs for what it exchanges with l and all
+that lies further in. For one buffer these are max(compute, port, DRAM) and max(compute, port) +
+DRAM. To it comes the way of the first array tile in and of the last one out, over every memory
+whose transfers overlap.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil, prod
 
 from hwflow.costs.fine.nest import Mapping
 from hwflow.costs.fine.rates import Rates
 from hwflow.costs.fine.shape import DIMS, INPUTS, OUTPUTS, RELEVANT, TENSORS, C, R, S, Shape
-from hwflow.costs.fine.traffic import Traffic, traffic
+from hwflow.costs.fine.traffic import Accesses, Traffic, traffic
 
 PARTS = ("mac", "scratchpads", "array", "buffer", "dram", "idle")
-"""Where energy goes. A delivery's write into a scratchpad counts with the array."""
+"""Where energy goes on a machine of one buffer. A delivery's write into a scratchpad counts with
+the array. Several buffers stand in the place of "buffer" under their names in lower case, innermost
+first."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +40,7 @@ class Score:
     latency_s: float
     compute_cycles: float
     port_cycles: float
+    """Of the busiest buffer's port."""
     dram_cycles: float
     end_cycles: float
     """First load and last store of one array tile, where transfers otherwise overlap."""
@@ -31,6 +49,10 @@ class Score:
     energy_j: float
     energy_by_part: MappingOf[str, float]
     traffic: Traffic
+    memories: tuple[str, ...]
+    """Names of DRAM and the buffers, from outside inward."""
+    cycles_by_memory: MappingOf[str, float]
+    """What each port needs for all its accesses."""
     dram_bytes: float
     utilization: float
     """Share of the array's peak MAC rate over the whole time."""
@@ -40,7 +62,7 @@ class Score:
         """Return bytes moved at each memory, by tensor."""
         return {
             memory: {t: a.bits / 8 for t, a in zip(TENSORS, accesses, strict=True)}
-            for memory, accesses in (("dram", self.traffic.dram), ("buffer", self.traffic.buffer))
+            for memory, accesses in zip(self.memories, self.traffic.memories, strict=True)
         }
 
 
@@ -48,17 +70,13 @@ def score(shape: Shape, rates: Rates, mapping: Mapping, pes: int) -> Score:
     """Return what a layer costs under a mapping on a machine of so many PEs."""
     moved = traffic(shape, rates, mapping)
     compute = compute_cycles(shape, rates, mapping.spread)
-    port = _port_cycles(rates, moved)
-    dram_bits = sum(access.bits for access in moved.dram)
-    transfer = dram_bits / rates.dram_rate
-    if rates.overlapped:
-        ends = _end_cycles(shape, rates, mapping)
-        cycles = max(compute, port, transfer) + ends
-    else:
-        ends = 0.0
-        cycles = max(compute, port) + transfer
+    ports = [m.cycles(*_sums(a)) for m, a in zip(rates.memories, moved.memories, strict=True)]
+    ends = _end_cycles(shape, rates, mapping)
+    cycles = _nested(rates, moved, compute, ports) + ends
     parts = _energy(shape, rates, moved, cycles)
+    transfer, port = ports[0], max(ports[1:])
     busiest = max((compute, "compute"), (port, "port"), (transfer, "dram"), key=lambda x: x[0])
+    names = tuple(memory.name for memory in rates.memories)
     return Score(
         cycles=cycles,
         latency_s=cycles / rates.clock_hz,
@@ -70,10 +88,31 @@ def score(shape: Shape, rates: Rates, mapping: Mapping, pes: int) -> Score:
         energy_j=sum(parts.values()),
         energy_by_part=parts,
         traffic=moved,
-        dram_bytes=dram_bits / 8,
+        memories=names,
+        cycles_by_memory=dict(zip(names, ports, strict=True)),
+        dram_bytes=sum(access.bits for access in moved.dram) / 8,
         utilization=shape.macs / (cycles * pes * rates.lanes / rates.step_cycles),
         active_pes=mapping.active_pes,
     )
+
+
+def _sums(accesses: Accesses) -> tuple[float, float]:
+    return sum(access.read for access in accesses), sum(access.written for access in accesses)
+
+
+def _nested(rates: Rates, moved: Traffic, compute: float, ports: list[float]) -> float:
+    """Return the cycles of all but the first load and the last store; see the module."""
+    time = max(compute, ports[-1])
+    for level in range(len(rates.buffers), 0, -1):
+        if not rates.memories[level].overlapped:
+            time += max(_fill(rates, moved, source, level) for source in range(level))
+        time = max(time, ports[level - 1])
+    return time
+
+
+def _fill(rates: Rates, moved: Traffic, source: int, level: int) -> float:
+    access = moved.inward(source, level)
+    return rates.memories[source].cycles(access.read, access.written)
 
 
 def compute_cycles(shape: Shape, rates: Rates, spread: tuple[int, ...]) -> float:
@@ -84,28 +123,31 @@ def compute_cycles(shape: Shape, rates: Rates, spread: tuple[int, ...]) -> float
     return others * depth * rates.step_cycles
 
 
-def _port_cycles(rates: Rates, moved: Traffic) -> float:
-    read = sum(access.read for access in moved.buffer)
-    written = sum(access.written for access in moved.buffer)
-    if rates.write_rate:
-        return max(read / rates.port_rate, written / rates.write_rate)
-    return (read + written) / rates.port_rate
-
-
 def _end_cycles(shape: Shape, rates: Rates, mapping: Mapping) -> float:
-    dram, reads, writes = 0.0, 0.0, 0.0
+    """Return cycles of one array tile's way in and out, at memories whose transfers overlap.
+
+    A transfer overlaps when every buffer that it goes into or past is double-buffered, one to the
+    array out of the innermost buffer when that one is.
+    """
+    cycles = 0.0
     for tensor in range(3):
         count = _tile(shape, rates, mapping, tensor)
-        last = tensor == OUTPUTS
-        dram += count * (rates.final_dram if last else rates.in_dram[tensor])
-        if rates.held[tensor]:
-            reads += 0 if last else count * rates.in_buffer[tensor]
-            writes += count * rates.final_buffer if last else 0
-    return (
-        dram / rates.dram_rate
-        + reads / rates.port_rate
-        + writes / (rates.write_rate or rates.port_rate)
-    )
+        for source, target in pairwise((*rates.holders(tensor), len(rates.memories))):
+            if not overlaps(rates, source, target):
+                continue
+            memory = rates.memories[source]
+            if tensor == OUTPUTS:
+                cycles += count * memory.final / (memory.write_rate or memory.rate)
+            else:
+                cycles += count * memory.bits[tensor] / memory.rate
+    return cycles
+
+
+def overlaps(rates: Rates, source: int, target: int) -> bool:
+    """Tell whether what moves from a memory to a buffer, or to the array, overlaps with all else."""
+    last = len(rates.memories) - 1
+    first = min(source + 1, last)
+    return all(memory.overlapped for memory in rates.memories[first : min(target, last) + 1])
 
 
 def _tile(shape: Shape, rates: Rates, mapping: Mapping, tensor: int) -> float:
@@ -122,15 +164,14 @@ def _tile(shape: Shape, rates: Rates, mapping: Mapping, tensor: int) -> float:
 
 def _energy(shape: Shape, rates: Rates, moved: Traffic, cycles: float) -> dict[str, float]:
     hops = zip(moved.to_array, moved.fans, rates.hop_j, strict=True)
-    memories = [
-        sum(a.read * rates.read_j[place] + a.written * rates.write_j[place] for a in accesses)
-        for place, accesses in enumerate((moved.dram, moved.buffer))
-    ]
+    by_memory = {
+        m.name: sum(a.read * m.read_j + a.written * m.write_j for a in accesses)
+        for m, accesses in zip(rates.memories, moved.memories, strict=True)
+    }
     return {
         "mac": shape.macs * rates.mac_j,
         "scratchpads": shape.macs * sum(rates.pad_j),
         "array": sum(count * fan * joules for count, fan, joules in hops),
-        "buffer": memories[1],
-        "dram": memories[0],
+        **dict(reversed(by_memory.items())),
         "idle": rates.idle_j * cycles,
     }

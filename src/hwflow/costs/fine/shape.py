@@ -8,13 +8,18 @@ linear, matmul    tokens on P, groups on G, a 1 x 1 kernel
 transposed conv   its phases where the kernel is a multiple of the stride: K stride² outputs
                   from kernel/stride taps; otherwise one product per input pixel and tap
 ================= =====================================================================
+
+In the GEMM view (im2col) a convolution is a matrix product for each group: K outputs, C R S inputs,
+N P Q columns. Its inputs are the unfolded matrix, as an engine for matrix products reads them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
+from typing import Literal
 
 from hwflow.workload import Layer, touched_rows
 
@@ -32,6 +37,7 @@ GROUPS = ("NPQ", "K", "CRS")
 """Loops that do not index weights, inputs, outputs: what the stationary tensor is reused over."""
 
 Ints = tuple[int, ...]
+View = Literal["convolution", "gemm"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,8 @@ class Shape:
     """Zero rows and columns inside the whole input window; they do not come from DRAM."""
     touched: tuple[int, int] = (1, 1)
     """Input rows and columns that are really read."""
+    density: float = 1.0
+    """Share of MACs on nonzero inputs; below 1 only where the machine switches the others off."""
 
     @property
     def macs(self) -> int:
@@ -89,8 +97,38 @@ class Shape:
 
 
 @lru_cache(maxsize=65536)
-def shape_of(layer: Layer) -> Shape:
-    """Return the loops of a layer that multiplies and accumulates."""
+def shape_of(layer: Layer, view: View = "convolution", *, gated: bool = False) -> Shape:
+    """Return the loops of a layer that multiplies and accumulates.
+
+    `gated` says whether the machine switches MACs on zero inputs off; only then does the layer's
+    input density count.
+    """
+    shape = _loops(layer)
+    if view == "gemm":
+        shape = unfolded(shape)
+    return replace(shape, density=layer.input_density) if gated else shape
+
+
+def unfolded(shape: Shape) -> Shape:
+    """Return the matrix product that im2col makes of a shape: K x (C R S) x (N P Q)."""
+    n, k, _, p, q, _, _, g = shape.dims
+    columns = n * p * q
+    return Shape((1, k, shape.depth, columns, 1, 1, 1, g), touched=(columns, 1))
+
+
+def spread_in(view: View, loops: Iterable[str]) -> frozenset[str]:
+    """Return the loops that an axis of the array may spread, given those the machine names.
+
+    In the GEMM view the columns of the product, P, stand for N, P and Q, its depth, C, for C, R, S.
+    """
+    named = frozenset(loops)
+    if view == "convolution":
+        return named
+    columns, depth = named & frozenset("NPQ"), named & frozenset("CRS")
+    return named | (frozenset("P" if columns else "")) | frozenset("C" if depth else "")
+
+
+def _loops(layer: Layer) -> Shape:
     groups = layer.groups
     outputs, inputs = layer.out_channels // groups, layer.in_channels // groups
     if layer.transposed:

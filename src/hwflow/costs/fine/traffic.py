@@ -1,14 +1,18 @@
 """How often each tensor moves under a mapping, by the rule of trips, and the bits that makes.
 
-A tensor moves once for every trip of the loops outside it, except for loops that do not index it
-and lie inside the innermost loop that does. Loops of one trip do not count. Between the buffer and
-the array both levels' loops lie outside, and a loop split over both makes ⌈D / A⌉ trips in all.
+A tensor moves into a level once for every trip of the loops outside it, except for loops that do
+not index it and lie inside the innermost loop that does. Loops of one trip do not count. The loops
+of all outer levels lie outside, and a loop split over several of them makes in all as many trips as
+it has tiles at the innermost of these. A tensor comes from the nearest memory outside that holds
+it. Zero rows and columns around the inputs move to the array alone, not between memories.
+
 Written plainly, to replay one mapping; the search has its own compiled form of the same rules.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil, prod
 
 from hwflow.costs.fine.nest import Mapping, loop_order
@@ -44,6 +48,25 @@ class Access:
         """Both."""
         return self.read + self.written
 
+    def __add__(self, other: Access) -> Access:
+        return Access(self.read + other.read, self.written + other.written)
+
+
+Accesses = tuple[Access, Access, Access]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What a memory gives to and takes from the next place inward that has the tensor."""
+
+    source: int
+    """Index of the memory; DRAM is 0."""
+    target: int
+    """Index of the buffer, or one more than the last buffer's for the array."""
+    tensor: int
+    access: Access
+    """Bits at the source."""
+
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
@@ -53,53 +76,92 @@ class Traffic:
     """Elements that reach the array, or visits of partial sums times their number."""
     fans: tuple[float, float, float]
     """PEs that each of them goes to, or that partial sums pass through."""
-    dram: tuple[Access, Access, Access]
-    buffer: tuple[Access, Access, Access]
+    memories: tuple[Accesses, ...]
+    """Accesses at DRAM, then at every buffer."""
+    links: tuple[Link, ...]
+
+    @property
+    def dram(self) -> Accesses:
+        """Accesses at DRAM."""
+        return self.memories[0]
+
+    @property
+    def buffer(self) -> Accesses:
+        """Accesses at the buffer that feeds the array."""
+        return self.memories[-1]
+
+    def inward(self, source: int, level: int) -> Access:
+        """Return what a memory exchanges with a level inside it and with all that is further in."""
+        bits = [x.access for x in self.links if x.source == source and x.target >= level]
+        return sum(bits, Access())
 
 
-def trips_paid(
-    tensor: int, outer: Ints, inner: Ints, totals: Ints, orders: tuple[str, str]
-) -> float:
+def trips_paid(tensor: int, cuts: tuple[Ints, ...], orders: tuple[str, ...]) -> float:
     """Return how often a tensor moves: trips of the loops that do not index it and that it pays.
 
-    `outer` and `inner` are the trips per loop of two levels in `orders`, `totals` those of both.
+    `cuts` are the tiles along each loop, over the whole layer, that the loops of each level make,
+    `orders` those loops from outside inward; levels from DRAM inward.
     """
-    nest = [(0, d) for d in orders[0]] + [(1, d) for d in orders[1]]
-    trips = (outer, inner)
+    nest = [(level, d) for level, order in enumerate(orders) for d in order]
+    before = ((1,) * len(DIMS), *cuts)
     indexing = [
         place for place, (level, d) in enumerate(nest)
-        if d in RELEVANT[tensor] and trips[level][DIMS.index(d)] > 1
+        if d in RELEVANT[tensor]
+        and cuts[level][DIMS.index(d)] > before[level][DIMS.index(d)]
     ]  # fmt: skip
     innermost = indexing[-1] if indexing else -1
-    paid = [
-        (level, d)
+    paid = {
+        d: cuts[level][DIMS.index(d)]
         for place, (level, d) in enumerate(nest)
         if place < innermost and d not in RELEVANT[tensor]
-    ]
-    times = 1.0
-    for index, d in enumerate(DIMS):
-        if (1, d) in paid:
-            times *= totals[index]
-        elif (0, d) in paid:
-            times *= outer[index]
-    return times
+    }
+    return float(prod(paid.values()))
 
 
 def traffic(shape: Shape, rates: Rates, mapping: Mapping) -> Traffic:
     """Return what moves when a layer runs under a mapping."""
-    arrays = tuple(_to_array(shape, rates, mapping, tensor) for tensor in range(3))
-    sizes = tuple(_elements(shape, rates, mapping, tensor) for tensor in range(3))
-    moves = tuple(_from_dram(shape, rates, mapping, tensor) for tensor in range(3))
-    pairs = [
-        _accesses(shape, rates, tensor, arrays[tensor] * sizes[tensor], moves[tensor])
+    arrays = tuple(
+        _to_array(shape, rates, mapping, tensor) * _elements(shape, rates, mapping, tensor)
         for tensor in range(3)
-    ]
-    return Traffic(
-        to_array=tuple(a * s for a, s in zip(arrays, sizes, strict=True)),  # type: ignore[arg-type]
-        fans=_fans(shape, rates, mapping),
-        dram=tuple(dram for dram, _ in pairs),  # type: ignore[arg-type]
-        buffer=tuple(buffer for _, buffer in pairs),  # type: ignore[arg-type]
     )
+    memories = [[Access(), Access(), Access()] for _ in rates.memories]
+    links = []
+    for tensor in range(3):
+        for source, target in pairwise((*rates.holders(tensor), len(memories))):
+            inside = target < len(memories)
+            moved = _into(shape, mapping, tensor, target) if inside else arrays[tensor]
+            given = _given(shape, rates, source, tensor, moved)
+            links.append(Link(source, target, tensor, given))
+            memories[source][tensor] += given
+            if inside:
+                memories[target][tensor] += _taken(shape, rates, target, tensor, moved)
+    return Traffic(
+        to_array=arrays,  # type: ignore[arg-type]
+        fans=_fans(shape, rates, mapping),
+        memories=tuple(map(tuple, memories)),  # type: ignore[arg-type]
+        links=tuple(links),
+    )
+
+
+def _given(shape: Shape, rates: Rates, source: int, tensor: int, moved: float) -> Access:
+    """Return a memory's accesses when so many elements go inward and, of sums, come back.
+
+    Sums that come back f times cost f - 1 reads, f - 1 writes of partial and one of final sums.
+    """
+    memory = rates.memories[source]
+    if tensor != OUTPUTS:
+        return Access(moved * memory.bits[tensor])
+    again = (moved - shape.outputs) * memory.bits[OUTPUTS]
+    return Access(again, again + shape.outputs * memory.final)
+
+
+def _taken(shape: Shape, rates: Rates, target: int, tensor: int, moved: float) -> Access:
+    """Return a buffer's accesses when so many elements come in and, of sums, go out."""
+    memory = rates.memories[target]
+    if tensor != OUTPUTS:
+        return Access(0.0, moved * memory.bits[tensor])
+    again = (moved - shape.outputs) * memory.bits[OUTPUTS]
+    return Access(again + shape.outputs * memory.final, again)
 
 
 def _steps(shape: Shape, mapping: Mapping) -> Ints:
@@ -108,31 +170,25 @@ def _steps(shape: Shape, mapping: Mapping) -> Ints:
 
 def _to_array(shape: Shape, rates: Rates, mapping: Mapping, tensor: int) -> float:
     """Return how often a tensor goes to the array, or sums leave it."""
+    free = [d for d in range(len(DIMS)) if DIMS[d] not in RELEVANT[tensor]]
     if not rates.padded[tensor]:
         steps = _steps(shape, mapping)
         if tensor == OUTPUTS:
             return ceil(steps[C] * steps[R] * steps[S] / rates.lanes)
-        free = (d for d in DIMS if d not in RELEVANT[tensor])
-        return float(prod(steps[DIMS.index(d)] for d in free))
-    passes, outer = mapping.passes(shape), mapping.dram_trips(shape)
+        return float(prod(steps[d] for d in free))
+    cuts = mapping.cuts(shape)
     if not rates.stays[tensor]:
-        free = (d for d in DIMS if d not in RELEVANT[tensor])
-        return float(prod(passes[DIMS.index(d)] for d in free))
-    inner = tuple(ceil(p / o) for p, o in zip(passes, outer, strict=True))
-    orders = (loop_order(mapping.stays_in_buffer), loop_order(mapping.stays_in_pes))
-    return trips_paid(tensor, outer, inner, passes, orders)
+        return float(prod(cuts[-1][d] for d in free))
+    return trips_paid(tensor, cuts, tuple(map(loop_order, mapping.stays)))
 
 
-def _from_dram(shape: Shape, rates: Rates, mapping: Mapping, tensor: int) -> float:
-    """Return elements that come from DRAM into the buffer, or visits of sums times their number."""
-    if not rates.held[tensor]:
-        return 0.0
-    outer = mapping.dram_trips(shape)
-    ones = (1,) * len(outer)
-    times = trips_paid(tensor, outer, ones, outer, (loop_order(mapping.stays_in_buffer), ""))
+def _into(shape: Shape, mapping: Mapping, tensor: int, level: int) -> float:
+    """Return elements that come into a buffer, or visits of sums times their number."""
+    cuts = mapping.cuts(shape)[:level]
+    times = trips_paid(tensor, cuts, tuple(map(loop_order, mapping.stays[:level])))
     if tensor == INPUTS:
         n = shape.dims
-        rows, columns = shape.rows_moved(0, outer[P]), shape.rows_moved(1, outer[Q])
+        rows, columns = shape.rows_moved(0, cuts[-1][P]), shape.rows_moved(1, cuts[-1][Q])
         return times * n[G] * n[N] * n[C] * rows * columns
     return times * (shape.weights if tensor == WEIGHTS else shape.outputs)
 
@@ -161,23 +217,3 @@ def _fans(shape: Shape, rates: Rates, mapping: Mapping) -> tuple[float, float, f
         tiles = (min(trips[d] * s[d], shape.dims[d]) for d in (p, r))
         inputs *= max(1.0, shape.spans(axis, *tiles) / outer)
     return float(s[N] * s[P] * s[Q]), inputs, float(s[C] * s[R] * s[S])
-
-
-def _accesses(
-    shape: Shape, rates: Rates, tensor: int, to_array: float, from_dram: float
-) -> tuple[Access, Access]:
-    """Return (DRAM, buffer) accesses; sums that come back f times cost f - 1 reads and f writes."""
-    inner, outer, held = rates.in_buffer[tensor], rates.in_dram[tensor], rates.held[tensor]
-    if tensor != OUTPUTS:
-        if not held:
-            return Access(to_array * outer), Access()
-        return Access(from_dram * outer), Access(to_array * inner, from_dram * inner)
-    once = shape.outputs
-    again = (from_dram if held else to_array) - once
-    dram = Access(again * outer, again * outer + once * rates.final_dram)
-    if not held:
-        return dram, Access()
-    back = to_array - once
-    read = back * inner + again * inner + once * rates.final_buffer
-    written = back * inner + once * rates.final_buffer + again * inner
-    return dram, Access(read, written)
