@@ -80,7 +80,7 @@ def test_cost_prints_the_promised_json(capsys: pytest.CaptureFixture[str], level
 
 
 def test_the_fine_level_says_how_each_layer_is_mapped(capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["cost", *SMALL, "--on", "eyeriss", "--json", "--level"]
+    words = ["cost", *SMALL, "--on", "eyeriss", "--no-cache", "--json", "--level"]
     fine = json.loads(run(capsys, *words, "fine")[1])
     mid = json.loads(run(capsys, *words, "mid")[1])
     first = fine["layers"][0]

@@ -1,10 +1,14 @@
 """Tables on the screen."""
 
+import pytest
 from rich.console import Console
 from rich.table import Table
+from sketch_nets import small
 
-from hwflow import screen
+from hwflow import costing, screen
+from hwflow.costing import Options
 from hwflow.front import Front, Trial
+from hwflow.machine import load_machine
 
 OBJECTIVES = ("accuracy", "energy_j", "latency_s")
 
@@ -78,3 +82,31 @@ def test_what_was_written_and_how_it_runs_is_said() -> None:
 def test_weights_alone_have_no_runtime_to_speak_of() -> None:
     lines = list(screen.built_lines(BUILT | {"export": None, "written": "net.safetensors"}))
     assert lines[1:] == ["Written: net.safetensors"]
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_a_searched_layer_shows_utilisation_and_gap(width: int) -> None:
+    found = costing.run(small(), load_machine("eyeriss"), Options("fine", cached=False))
+    shown = text(screen.layer_table(small(), found.cost, width, found.by_name))
+    heading = next(line for line in shown.splitlines() if "bound by" in line)
+    assert heading.split()[-2:] == ["util.", "gap"]
+    conv = next(line for line in shown.splitlines() if line.strip().startswith("conv"))
+    assert conv.split()[-2:] == ["0", "%"]
+    assert f"{100 * found.by_name['conv']['utilization']:.0f} %" in conv
+    pool = next(line for line in shown.splitlines() if line.strip().startswith("pool"))
+    assert "%" not in pool
+    assert "flat" not in shown
+
+
+def test_a_level_without_mappings_shows_no_gap() -> None:
+    found = costing.run(small(), load_machine("eyeriss"), Options("mid"))
+    assert "gap" not in text(screen.layer_table(small(), found.cost, 80, found.by_name))
+
+
+def test_the_last_line_names_the_mapspace_of_the_proof() -> None:
+    found = costing.run(small(), load_machine("eyeriss"), Options("fine", cached=False))
+    with screen.out.capture() as shown:
+        screen.show_costing(found, "batch 1")
+    lines = " ".join(shown.get().split())
+    assert lines.startswith("small on eyeriss, fine level, batch 1")
+    assert lines.endswith("proven optimal in the default mapspace of eyeriss.")

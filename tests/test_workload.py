@@ -270,3 +270,31 @@ def test_two_inputs_of_one_name_are_refused() -> None:
     twice = (Input("x", (1, 4, 8, 8)), Input("x", (1, 4, 8, 8)))
     with pytest.raises(WorkloadError, match="two inputs of one name"):
         Workload("net", (conv("a", "x"),), twice, ("a",))
+
+
+def test_densities_are_kept_by_every_change() -> None:
+    sparse = residual().with_densities({"a": 0.5}, {"b": 0.25})
+    for changed in (sparse, sparse.with_batch(3), sparse.with_bits({"a": 4}, {"b": 2})):
+        assert (changed["a"].input_density, changed["b"].output_density) == (0.5, 0.25)
+        assert changed["c"].input_density == 1.0
+    assert sparse != residual()
+    assert sparse.with_densities({"a": 1.0}, {"b": 1.0}) == residual()
+    assert hash(sparse.with_densities({"a": 1.0}, {"b": 1.0})) == hash(residual())
+
+
+def test_what_is_not_named_keeps_its_density() -> None:
+    sparse = residual().with_densities({"a": 0.5}).with_densities({"b": 0.25})
+    assert (sparse["a"].input_density, sparse["b"].input_density) == (0.5, 0.25)
+
+
+@pytest.mark.parametrize("share", [-0.01, 1.01, float("nan")])
+def test_a_density_outside_0_to_1_is_refused(share: float) -> None:
+    with pytest.raises(WorkloadError, match=r"'a' has an input density of .* between 0 and 1"):
+        residual().with_densities({"a": share})
+    with pytest.raises(WorkloadError, match="'a' has an output density"):
+        residual().with_densities({}, {"a": share})
+
+
+def test_a_density_of_no_layer_is_refused() -> None:
+    with pytest.raises(WorkloadError, match=r"Unknown layer 'aa'\. Did you mean 'a'"):
+        residual().with_densities({"aa": 0.5})

@@ -1,4 +1,4 @@
-"""The command line: ``hwflow cost | search | report | build | list``."""
+"""The command line: ``hwflow cost | levels | search | report | build | convert | list``."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from typing import Annotated, Any
 import typer
 
 from hwflow import plugins
-from hwflow.cost import Cost, CostModel
-from hwflow.design import Design
 from hwflow.errors import HwflowError
 from hwflow.machine import load_machine, machine_names
 from hwflow.units import parse
@@ -45,43 +43,74 @@ InputShape = Annotated[str | None, typer.Option("--input", help="Input as CxHxW,
 def cost(
     model: Model,
     on: On,
-    level: Annotated[str, typer.Option(help="Cost model: coarse, mid or fine.")] = "mid",
+    level: Annotated[
+        str | None, typer.Option(help="Cost model: coarse, mid, fine or chip; default mid.")
+    ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 1,
     bits: Annotated[str | None, typer.Option(help="Uniform bits, such as w4a8.")] = None,
+    density: Annotated[
+        Path | None, typer.Option(help="CSV of layer,density: nonzero shares of the inputs.")
+    ] = None,
+    view: Annotated[
+        str | None, typer.Option(help="convolution, or gemm: unfolded by im2col (fine level).")
+    ] = None,
+    objective: Annotated[
+        str | None, typer.Option(help="What mappings minimise: latency, energy or edp.")
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Try every scratchpad size.")] = False,
+    time_limit: Annotated[
+        str | None, typer.Option(help="For each search, such as 2s; what is left is the gap.")
+    ] = None,
+    mapping: Annotated[
+        Path | None, typer.Option(help="Score the mappings of this .yaml instead of searching.")
+    ] = None,
+    save_mappings: Annotated[
+        Path | None, typer.Option(help="Write the mappings that were found as .yaml.")
+    ] = None,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Search anew, keep nothing on disk.")
+    ] = False,
+    why: Annotated[
+        bool, typer.Option("--why", help="Say what would relieve each layer (fine level).")
+    ] = False,
+    page: Annotated[Path | None, typer.Option(help="Write an .html page about it.")] = None,
     input_shape: InputShape = None,
     classes: Classes = None,
     as_json: Json = False,
 ) -> None:
     """Say what a network costs on a machine, layer by layer, and what binds each layer."""
+    from hwflow import costing, reasons
+
     machine = load_machine(on)
-    cost_model = plugins.load("costs", level)()
+    options = costing.Options(
+        level=level or ("fine" if why else None), objective=objective, full=full, mapping=mapping,
+        view=view, cached=not no_cache,
+        time_limit=parse(time_limit, "s") if time_limit else None, before_compiling=_say_compiling,
+    )  # fmt: skip
     workload = _workload(model, input_shape, classes).with_batch(batch)
+    workload = costing.with_densities(workload, density)
     if bits:
         workload = uniform_bits(workload, bits)
-    design = Design(workload, machine)
-    found: Cost = cost_model.cost(design)
+    found = costing.run(workload, machine, options)
+    if save_mappings:
+        costing.save_mappings(found, save_mappings)
+    relief = reasons.explained(found) if why else None
+    if page:
+        reasons.write_page(found, page, model, batch)
     if as_json:
-        head = {"model": model, "machine": machine.name, "level": level, "batch": batch}
-        print_json(head | _with_details(found.to_json(), cost_model, design))
+        head = {"model": model, "machine": machine.name, "level": options.name, "batch": batch}
+        plain = found.to_json()
+        print_json(head | (reasons.with_relief(plain, relief) if relief else plain))
         return
     from hwflow import screen
 
-    title = f"{workload.name} on {machine.name}, {level} level, batch {batch}"
-    screen.out.print(title)
-    screen.out.print(screen.layer_table(workload, found, screen.out.width))
-    screen.out.print(screen.total_table(found))
-    for note in found.notes:
-        screen.out.print(f"Note: {note}")
+    screen.show_costing(found, f"batch {batch}")
+    if relief:
+        screen.show_relief(relief)
 
 
-def _with_details(plain: dict[str, Any], model: CostModel, design: Design) -> dict[str, Any]:
-    """Add what a level reports of each layer beyond its costs, such as the fine level's mapping."""
-    details = getattr(model, "report", None)
-    if details is None:
-        return plain
-    more = {row["name"]: row for row in (one.to_json() for one in details(design))}
-    layers = [layer | more.get(layer["name"], {}) for layer in plain["layers"]]
-    return plain | {"layers": layers}
+def _say_compiling() -> None:
+    typer.echo("Compiling the mapping search, once for this installation (about 30 s).", err=True)
 
 
 def _workload(model: str, input_shape: str | None, classes: int | None) -> Workload:
@@ -118,6 +147,43 @@ def uniform_bits(workload: Workload, text: str) -> Workload:
     tensors = {n: activation for n, group in workload.bit_groups.items() if group not in kept}
     weights = {layer.name: weight for layer in workload.mac_layers}
     return workload.with_bits(weights, tensors)
+
+
+@app.command()
+def levels(
+    model: Model,
+    on: On,
+    quantize: Annotated[bool, typer.Option("--quantize", help="Choose bits per layer.")] = False,
+    bits: Annotated[str, typer.Option(help="Allowed bits.")] = "2,4,8",
+    plans: Annotated[int, typer.Option(min=2, help="Plans to compare.")] = 500,
+    seed: Annotated[int, typer.Option(help="Seed of the plans drawn.")] = 0,
+    page: Annotated[Path | None, typer.Option(help="Write an .html page about it.")] = None,
+    input_shape: InputShape = None,
+    classes: Classes = None,
+    as_json: Json = False,
+) -> None:
+    """Say which level of the cost model is enough for a network on a machine; needs no data."""
+    from hwflow import costing, fidelity
+    from hwflow.edits.quantize import quantize as quantized
+
+    _need(["quantize"], quantize)
+    space = quantized(_workload(model, input_shape, classes), bits=numbers(bits))
+    fine, _ = costing.cost_model(costing.Options("fine", before_compiling=_say_compiling))
+    found = fidelity.levels(space, load_machine(on), plans, seed, fine)
+    if page:
+        from hwflow.reasons import provenance
+        from hwflow.report import write_levels_page
+
+        write_levels_page(found, page, provenance())
+    if as_json:
+        verdicts = [verdict.to_json() for verdict in fidelity.verdicts(found)]
+        print_json(
+            found.to_json() | {"verdicts": verdicts, "summary": fidelity.summary(found)}
+        )
+        return
+    from hwflow import screen
+
+    screen.show_levels(found)
 
 
 @app.command()
@@ -253,10 +319,38 @@ def list_names(
 ) -> None:
     """List what hwflow knows by name."""
     found = _names(what)
+    details = [load_machine(name).summary() for name in found] if what == "machines" else []
     if as_json:
-        print_json({what: found})
+        print_json({what: found} | ({"details": details} if details else {}))
+    elif details:
+        from hwflow import screen
+
+        screen.out.print(screen.machine_table(details))
     else:
         typer.echo("\n".join(found))
+
+
+@app.command()
+def convert(
+    files: Annotated[
+        list[Path], typer.Argument(help="Architecture of Timeloop or AccelForge, ERT, constraints.")
+    ],
+    to: Annotated[Path, typer.Option(help="Machine file to write, .yaml.")],
+    missing_from: Annotated[
+        str | None, typer.Option(help="Preset for energies, clock and bandwidth they lack.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Turn an architecture of Timeloop or AccelForge into a machine file; see docs/machines.md."""
+    from hwflow.machine.timeloop import read_timeloop
+
+    found = read_timeloop(*files, missing_from=missing_from, name=to.stem)
+    found.write(to)
+    if as_json:
+        print_json({"machine": found.plain, "notes": found.notes, "to": str(to)})
+        return
+    notes = [f"Note: {note}" for note in found.notes]
+    typer.echo("\n".join([*notes, f"Next: hwflow cost cifar:resnet20 --on {to}"]))
 
 
 def _names(what: str) -> list[str]:

@@ -18,6 +18,9 @@ from hwflow.units import show
 from hwflow.workload import Layer, Workload
 
 if TYPE_CHECKING:
+    from hwflow.costing import Costing
+    from hwflow.costs.fine.relief import Relief
+    from hwflow.fidelity import Fidelity
     from hwflow.loop import Progress as SearchProgress
 
 out = Console()
@@ -25,6 +28,7 @@ err = Console(stderr=True)
 
 _LAYER_COLUMNS = ("macs", "params", "latency_s", "energy_j", "dram_bytes")
 _FEW_COLUMNS = ("macs", "latency_s", "energy_j", "dram_bytes")
+_LEAST_COLUMNS = ("latency_s", "energy_j")
 
 
 def total_table(cost: Cost) -> Table:
@@ -40,13 +44,32 @@ def total_table(cost: Cost) -> Table:
     return table
 
 
-def layer_table(workload: Workload, cost: Cost, width: int = 80) -> Table:
+def show_costing(costing: Costing, about: str) -> None:
+    """Print what a network costs: by layer, in total, notes, what is proven of its mappings."""
+    design = costing.design
+    out.print(f"{design.workload.name} on {design.machine.name}, {costing.level} level, {about}")
+    out.print(layer_table(design.workload, costing.cost, out.width, costing.by_name))
+    out.print(total_table(costing.cost))
+    for note in costing.notes:
+        out.print(f"Note: {note}", highlight=False)
+    if costing.certificate:
+        out.print(costing.certificate, highlight=False)
+
+
+def layer_table(
+    workload: Workload,
+    cost: Cost,
+    width: int = 80,
+    reports: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Table:
     """Return one row per layer that costs anything, with what binds it.
 
-    A screen narrower than 110 characters gets fewer columns.
+    With `reports`, by layer, come the utilisation of the array's peak rate and the gap. A screen
+    narrower than 110 characters gets fewer columns.
     """
     wide = width >= 110
-    names = _LAYER_COLUMNS if wide else _FEW_COLUMNS
+    narrow = _LEAST_COLUMNS if reports else _FEW_COLUMNS
+    names: tuple[str, ...] = _LAYER_COLUMNS if wide else narrow
     table = _table("By layer")
     table.add_column("layer", overflow="fold")
     for heading in ("op", "output", "w/a bits") if wide else ("op",):
@@ -54,13 +77,24 @@ def layer_table(workload: Workload, cost: Cost, width: int = 80) -> Table:
     for name in names:
         table.add_column(METRICS[name].short, justify="right", no_wrap=True)
     table.add_column("bound by", no_wrap=True)
+    for heading in ("util.", "gap") if reports else ():
+        table.add_column(heading, justify="right", no_wrap=True)
     for layer, row in zip(workload, cost.layers, strict=True):
         if row.bound_by == "free":
             continue
         about = (layer.op, _size(layer), _bits(layer)) if wide else (layer.op,)
         figures = [show(row.values.get(n, 0), METRICS[n].unit) for n in names]
-        table.add_row(layer.name, *about, *figures, row.bound_by)
+        proof = _proof(reports.get(layer.name)) if reports else ()
+        table.add_row(layer.name, *about, *figures, row.bound_by, *proof)
     return table
+
+
+def _proof(report: Mapping[str, Any] | None) -> tuple[str, str]:
+    """Return the array's utilisation and the gap of a layer's mapping; a given one has none."""
+    if report is None:
+        return "", ""
+    gap = report["gap"]
+    return f"{100 * report['utilization']:.0f} %", "given" if gap is None else f"{100 * gap:.2g} %"
 
 
 def _table(title: str) -> Table:
@@ -199,3 +233,60 @@ class SearchBar:
             count=f"{progress.evaluated}{f'/{progress.budget}' if progress.budget else ''}",
             note=note,
         )
+
+
+def show_relief(relief: Relief) -> None:
+    """Print what binds each layer and what would relieve it, then the network as a whole."""
+    out.print("[bold]Why[/bold]")
+    for layer in relief.layers:
+        out.print(f"{layer.name}: {layer.sentence}", highlight=False)
+    table = _table("One change at a time, for the whole network")
+    for heading in ("change", "latency", "saved", "energy", "saved"):
+        table.add_column(heading, justify="left" if heading == "change" else "right")
+    for gain in relief.total:
+        table.add_row(
+            gain.doing,
+            show(gain.latency_s, METRICS["latency_s"].unit), _percent(gain.latency_saved),
+            show(gain.energy_j, METRICS["energy_j"].unit), _percent(gain.energy_saved),
+        )  # fmt: skip
+    out.print(table)
+
+
+def _percent(share: float) -> str:
+    """Write a share in percent; what rounds to zero has no sign."""
+    return f"{round(100 * share, 1) + 0.0:.1f} %"
+
+
+def show_levels(found: Fidelity) -> None:
+    """Print how well each cheap figure stands in for Fine's, and which level is enough."""
+    from hwflow.fidelity import summary, verdicts
+
+    table = _table("Stand-ins for the fine level")
+    for heading in ("for", "level", "stand-in", "rank", "front kept", "excess", "regret", "spread"):
+        table.add_column(heading, justify="left" if heading in ("for", "level") else "right")
+    for row in found.rows:
+        table.add_row(
+            METRICS[row.target].short, row.level, METRICS[row.stand_in].short,
+            "-" if row.rank is None else f"{row.rank:.3f}",
+            f"{row.recall.kept} of {row.recall.members}", _percent(row.excess),
+            _percent(row.regret), _percent(row.spread.ratio - 1),
+        )  # fmt: skip
+    table.caption = "spread: Fine's figure among plans of nearly the same stand-in, 95th over 5th %"
+    out.print(table)
+    for verdict in verdicts(found):
+        out.print(verdict.words, highlight=False)
+    out.print(f"[bold]{summary(found)}[/bold]", highlight=False)
+
+
+def machine_table(machines: Sequence[Mapping[str, Any]]) -> Table:
+    """Return machines by name with what tells them apart."""
+    table = _table("")
+    for heading in ("machine", "PEs", "peak", "area", "what"):
+        left = heading in ("machine", "what")
+        table.add_column(heading, justify="left" if left else "right", no_wrap=heading != "what")
+    for row in machines:
+        table.add_row(
+            row["name"], f"{row['pes']:,}", show(row["peak_macs_per_s"], "MAC/s"),
+            show(row["area_um2"], "um2", 2), row["description"],
+        )  # fmt: skip
+    return table

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from math import prod
 
-from hwflow.errors import WorkloadError
+from hwflow.errors import WorkloadError, unknown_name
 from hwflow.units import FLOAT_BITS as FLOAT_BITS
 
 MAC_OPS = frozenset({"conv", "conv_transpose", "linear", "matmul"})
@@ -86,6 +86,10 @@ class Layer:
     """Path of the torch module that holds the weight, "" where there is none."""
     attrs: tuple[tuple[str, object], ...] = ()
     """What else an edit must know, such as ("dims", (0, 2, 1, 3)) of a permute."""
+    input_density: float = 1.0
+    """Share of nonzero activations in the first input, 0 to 1: what zero gating leaves to do."""
+    output_density: float = 1.0
+    """The same of the output; it counts only where a machine compresses what leaves it."""
 
     @property
     def is_mac(self) -> bool:
@@ -298,6 +302,28 @@ class Workload:
             layers.append(new)
         return replace(self, inputs=inputs, layers=tuple(layers))
 
+    def with_densities(
+        self, inputs: Mapping[str, float], outputs: Mapping[str, float] | None = None
+    ) -> Workload:
+        """Return it with other densities, by layer name: shares of nonzero activations, 0 to 1.
+
+        What is not named keeps its densities. Raises WorkloadError for a name that no layer has
+        and for a share outside 0 to 1.
+        """
+        outputs = outputs or {}
+        for name in (*inputs, *outputs):
+            if name not in self:
+                raise WorkloadError(unknown_name("layer", name, self._by_name))
+        layers = tuple(
+            replace(
+                layer,
+                input_density=inputs.get(layer.name, layer.input_density),
+                output_density=outputs.get(layer.name, layer.output_density),
+            )
+            for layer in self.layers
+        )
+        return replace(self, layers=layers)
+
     def with_batch(self, times: int) -> Workload:
         """Return it with the batch multiplied by `times`."""
         if times < 1:
@@ -324,6 +350,13 @@ def _check(layer: Layer, bits: Mapping[str, int]) -> None:
         )
     if layer.input_bits != tuple(bits[source] for source in layer.inputs):
         raise WorkloadError(f"{where} reads its inputs at other bits than their producers write.")
+    for kind in ("input", "output"):
+        share = getattr(layer, f"{kind}_density")
+        if not 0 <= share <= 1:
+            raise WorkloadError(
+                f"{where} has an {kind} density of {share!r}: the share of nonzero activations "
+                "lies between 0 and 1."
+            )
     if layer.is_mac and (layer.in_channels % layer.groups or layer.out_channels % layer.groups):
         raise WorkloadError(
             f"{where}: {layer.in_channels} input and {layer.out_channels} output channels cannot "

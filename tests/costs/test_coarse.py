@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from sketches import Sketch, resnet50, resnet_cifar
 
 from hwflow.cost import Cost
-from hwflow.costs.coarse import Coarse, bops_per_pixel, pe_area_um2
+from hwflow.costs.coarse import Coarse
 from hwflow.design import Design
+from hwflow.machine.area import bops_per_pixel, pe_area_um2
 from hwflow.workload import Workload
 
 

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sketches import Sketch, matmul, networks, random_bits, resnet50, resnet_cifar
 
-from hwflow.costs.coarse import Coarse, pe_area_um2
+from hwflow.costs.coarse import Coarse
 from hwflow.costs.mid import Mid, Roofline, ops_roofline
 from hwflow.design import Design
 from hwflow.machine import Accelerator
+from hwflow.machine.area import pe_area_um2
 from hwflow.workload import Layer, Workload, touched_rows
 
 

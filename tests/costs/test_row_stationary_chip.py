@@ -182,9 +182,45 @@ def test_a_mapping_that_does_not_fit_names_every_part_and_what_is_missing() -> N
     assert "ifmap scratchpad needs 30 B, has 24: 6 B missing" in message
     assert "filter scratchpad needs 750 B, has 448: 302 B missing" in message
     assert "psum scratchpad needs 50 B, has 48: 2 B missing" in message
-    assert "PE array needs 6 sets of 3x13 PEs, has 4: 2 sets" in message
-    assert "global buffer (ifmaps and psums) needs 151552 B, has 102400: 49152 B" in message
+    assert "PE array needs 78 columns of 3 PEs, has 56: 22 columns of 3 PEs missing" in message
+    assert "global buffer needs 147792 B, has 110592: 37200 B missing" in message
     assert "Lower q" in message
+
+
+def test_what_the_search_may_take_is_narrower_than_what_a_replay_may() -> None:
+    with pytest.raises(MappingError) as caught:
+        check(Shape.of(ALEXNET["conv4"]), Passes(96, 4, 13, 16, 3, 2, 3), EYERISS)
+    message = str(caught.value)
+    assert "PE array needs 6 sets of 3x13 PEs, has 4: 2 sets" in message
+    assert "global buffer (ifmaps and psums) needs 143360 B, has 102400: 40960 B" in message
+
+
+def test_a_replay_beyond_the_assumed_banks_has_a_note_and_a_cost() -> None:
+    layer, passes = ALEXNET["conv4"], Passes(70, 4, 13, 14, 3, 2, 2)
+    with pytest.raises(MappingError, match="global buffer"):
+        check(Shape.of(layer), passes, EYERISS)
+    over = replay(layer, passes)
+    assert "has 102400: 8192 B missing" in over.note
+    assert "assumed" in over.note
+    assert over.cycles > 0
+    assert replay(layer, OWN["conv4"]).note == ""
+
+
+def test_a_replay_of_sets_that_are_cut_otherwise_has_a_note() -> None:
+    layer = conv(1, 64, 64, 28, 3, pad=1)
+    cut = replay(layer, Passes(16, 1, 4, 16, 4, 1, 13))  # 13 sets of 3 x 4 PEs, 12 lie abreast
+    assert "PE array needs 13 sets of 3x4 PEs, has 12" in cut.note
+    assert cut.active_pes == 156
+    with pytest.raises(MappingError, match="needs 60 columns of 3 PEs, has 56"):
+        replay(layer, Passes(16, 1, 4, 16, 4, 1, 15))
+
+
+@pytest.mark.parametrize(("e", "sets", "active"), [(27, 1, 81), (28, 2, 168), (52, 1, 156)])
+def test_strips_wider_than_the_array_are_folded(e: int, sets: int, active: int) -> None:
+    layer = conv(3, 64, 64, 56, 3, pad=1)
+    cost = replay(layer, Passes(4, 1, e, 4, 4, 1, sets))
+    assert cost.active_pes == active
+    assert cost.note == ""
 
 
 @pytest.mark.parametrize(

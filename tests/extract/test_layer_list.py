@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from layer_lists import layers, read
 from torch import nn
 
+from hwflow.errors import WorkloadError
 from hwflow.extract import extract
 from hwflow.extract.layer_list import read_layers
 from hwflow.extract.layer_ops import OPERATORS
@@ -245,3 +246,16 @@ class TestExample:
     def test_shows_every_operator(self):
         given = yaml.safe_load(EXAMPLE.read_text())["layers"]
         assert {entry["op"] for entry in given} == set(OPERATORS)
+
+
+class TestDensity:
+    def test_is_given_under_either_name(self, tmp_path: Path):
+        first = last(tmp_path, "op: conv, out_channels: 2, density: 0.25, output_density: 0.5")
+        second = last(tmp_path, "op: conv, out_channels: 2, input_density: 0")
+        assert (first.input_density, first.output_density) == (0.25, 0.5)
+        assert (second.input_density, second.output_density) == (0.0, 1.0)
+
+    @pytest.mark.parametrize("value", ["1.5", "-1", "true", "half", "[1]"])
+    def test_outside_0_to_1_is_refused(self, tmp_path: Path, value: str):
+        with pytest.raises(WorkloadError, match=r"layer 1 has density = .* from 0 to 1"):
+            last(tmp_path, f"op: conv, out_channels: 2, density: {value}")

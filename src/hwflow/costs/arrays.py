@@ -61,6 +61,8 @@ class Arrays:
     reads: tuple[Reads, ...]
     alive: Floats
     """Elements of each tensor that are kept while each layer runs, shape (tensors, layers)."""
+    density: Floats
+    """Shares of nonzero activations in the first operand."""
     is_mac: Ints
     is_view: Ints
 
@@ -86,6 +88,7 @@ def arrays(workload: Workload) -> Arrays:
         second=(_ints(matmuls), _ints(column[layers[i].inputs[1]] for i in matmuls)),
         reads=_reads(layers, column),
         alive=_alive(workload, column),
+        density=_floats(la.input_density for la in layers),
         is_mac=_ints(la.is_mac for la in layers),
         is_view=_ints(la.op in VIEW_OPS for la in layers),
     )
@@ -217,6 +220,11 @@ def traffic_bits(const: Arrays, weights: Floats | Ints, tensors: Floats | Ints) 
     return moved
 
 
+def switched_macs(const: Arrays, machine: Accelerator) -> Floats:
+    """Return the MACs that take energy: those on nonzero inputs where the machine gates zeros."""
+    return const.macs * const.density if machine.zero_gating else const.macs
+
+
 Metrics = dict[str, Floats]
 """Values by metric name, each of shape (n, layers) or (layers,) where bits change nothing."""
 
@@ -228,6 +236,10 @@ class ArrayLevel(ABC):
     version = 1
     standing: Mapping[str, Standing]
     bounds: tuple[str, ...]
+    counts_zeros = True
+    """Whether zero gating enters the energy."""
+    ungated = "change nothing"
+    """What densities do where a machine does not gate zeros."""
 
     @abstractmethod
     def table(self, const: Arrays, machine: Accelerator, at: Operands) -> tuple[Metrics, Ints]:
@@ -249,9 +261,21 @@ class ArrayLevel(ABC):
                 f"Operands that are not quantised are costed at {machine.native_bits} bits, the "
                 f"native width of {machine.name}; the model's bytes count them at {FLOAT_BITS}."
             )
+        found.extend(self._about_zeros(const, machine))
         if machine.relative:
             found.append(f"Energies on {machine.name} are relative: 1 pJ stands for one MAC.")
         return tuple(found)
+
+    def _about_zeros(self, const: Arrays, machine: Accelerator) -> list[str]:
+        sparse = int(((const.density < 1) & (const.is_mac == 1)).sum())
+        if not sparse or (machine.zero_gating and self.counts_zeros):
+            return []
+        why = (
+            f"the {self.level} level does not count zero gating"
+            if machine.zero_gating
+            else f"{machine.name} does not switch MACs on zeros off (zero_gating: false)"
+        )
+        return [f"The input densities of {sparse} layer(s) {self.ungated}: {why}."]
 
     def cost(self, design: Design) -> Cost:
         """Cost one design."""

@@ -28,45 +28,15 @@ from __future__ import annotations
 from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from hwflow.cost import Bits, Floats, Ints, Standing
+from hwflow.cost import Bits, Ints, Standing
 from hwflow.costs.arrays import ArrayLevel, Arrays, Metrics, Operands, traffic_bits
 from hwflow.machine import Accelerator
+from hwflow.machine.area import pe_area_um2
 from hwflow.workload import FLOAT_BITS
-
-MULTIPLIERS = 9
-"""Multipliers of HCM's PE, one for each weight of a 3x3 kernel."""
 
 FIT_FROM_BITS = 4
 """Below these bits HCM's area fits are dominated by their intercepts."""
-
-
-def bops_per_pixel(
-    macs: ArrayLike, depth: ArrayLike, weight_bits: ArrayLike, input_bits: ArrayLike
-) -> Floats:
-    """Return HCM's bit operations per output pixel: multiplications and growing accumulators.
-
-    K (C/g) R S (b_a b_w + b_a + b_w + log2((C/g) R S)), with `macs` = K (C/g) R S per pixel and
-    `depth` = (C/g) R S. Arrays broadcast. The usual form; not checked against the paper's text.
-    """
-    weight, read = np.asarray(weight_bits, np.float64), np.asarray(input_bits, np.float64)
-    return np.asarray(macs) * (read * weight + read + weight + np.log2(depth))
-
-
-def pe_area_um2(weight_bits: ArrayLike, input_bits: ArrayLike | None = None) -> Floats:
-    """Return the area of HCM's PE in 28 nm: nine multipliers for a 3x3 kernel, in µm².
-
-    With one argument b both operands have b bits: A = 12.39 b² + 86.07 b - 14.02. With two, A =
-    1.694 BOPS + 153.46 from the PE's bit operations (arXiv 2004.08906). Divide by 9 for one MAC.
-    Below 4 bits the fits' intercepts dominate.
-    """
-    if input_bits is None:
-        bits = np.asarray(weight_bits, np.float64)
-        return 12.39 * bits**2 + 86.07 * bits - 14.02
-    bops = bops_per_pixel(MULTIPLIERS, MULTIPLIERS, weight_bits, input_bits)
-    return 1.694 * bops + 153.46
-
 
 _AREA = pe_area_um2(*np.meshgrid(np.arange(FLOAT_BITS + 1), np.arange(FLOAT_BITS + 1)))
 
@@ -122,6 +92,7 @@ class Coarse(ArrayLevel):
     level = "coarse"
     standing = MappingProxyType({**STANDING, "dram_bytes": "bound"})
     bounds = ("compute", "free")
+    counts_zeros = False
 
     def table(self, const: Arrays, machine: Accelerator, at: Operands) -> tuple[Metrics, Ints]:
         """Return the metrics by layer; only MACs take time at this level."""

@@ -7,8 +7,9 @@
 S is the capacity of all memories on the chip in bits and ρ the reuse by sliding. The second term of
 D is the classical bound of matrix multiplication, with operands weighted by their bits; for
 convolutions it counts as an estimate. Layers run one by one, each reading its inputs from DRAM and
-writing its output there; those without MACs cost their traffic, views cost nothing. Biases, norms,
-energy inside the chip and idle power enter at the fine level.
+writing its output there; those without MACs cost their traffic, views cost nothing. On a machine
+that gates zeros only MACs on nonzero inputs take energy. Biases, norms, energy inside the chip and
+idle power enter at the fine level.
 """
 
 from __future__ import annotations
@@ -19,10 +20,19 @@ from types import MappingProxyType
 import numpy as np
 
 from hwflow.cost import Bits, Floats, Ints
-from hwflow.costs.arrays import ArrayLevel, Arrays, Metrics, Operands, arrays, traffic_bits
-from hwflow.costs.coarse import STANDING, counted, narrow, pe_area_um2
+from hwflow.costs.arrays import (
+    ArrayLevel,
+    Arrays,
+    Metrics,
+    Operands,
+    arrays,
+    switched_macs,
+    traffic_bits,
+)
+from hwflow.costs.coarse import STANDING, counted, narrow
 from hwflow.design import Design
 from hwflow.machine import Accelerator
+from hwflow.machine.area import pe_area_um2
 
 OPS_PER_MAC = 2
 """A multiplication and an addition."""
@@ -49,7 +59,7 @@ class Mid(ArrayLevel):
         moved = traffic(const, machine, at)
         compute_s = const.macs / machine.peak_macs_per_s(at.weights, at.reads)
         dram_s = moved / 8 / machine.dram_bytes_per_s
-        mac_j = const.macs * machine.mac_energy_j(at.weights, at.reads)
+        mac_j = switched_macs(const, machine) * machine.mac_energy_j(at.weights, at.reads)
         values["latency_s"] = np.maximum(compute_s, dram_s)
         values["energy_j"] = mac_j + moved * machine.dram_j_per_bit
         values["dram_bytes"] = moved / 8

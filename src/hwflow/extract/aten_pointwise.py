@@ -60,17 +60,23 @@ def _arithmetic(op: str, folded: str) -> Rule:
         if len(read) == 1 and all(_is_number(o) for o in operands if o is not read[0]):
             return call.make("act", read, act=(folded,))
         if call.name == "add" and len(read) == 1:
-            return _constant_added(call, read[0], operands)
-        return call.make(op, read, attrs=() if op == call.name else (("function", call.name),))
+            return _with_constant(call, BIAS, read[0], operands)
+        if len(read) == 1:
+            return _with_constant(call, op, read[0], operands)
+        return call.make(op, read, attrs=_function(call, op))
 
     return rule
 
 
-def _constant_added(call: Call, x: fx.Node, operands: list[Any]) -> Node:
-    """Return the addition of a constant, which may turn out to be the bias of the layer before."""
+def _with_constant(call: Call, op: str, x: fx.Node, operands: list[Any]) -> Node:
+    """Return arithmetic with a constant; one that is added may be the bias of the layer before."""
     constant = next(operand for operand in operands if operand is not x)
-    attrs = (("constant", shape_of(constant)),)
-    return call.make(BIAS, [x], params=call.scope.parameters(constant), attrs=attrs)
+    attrs = (("constant", shape_of(constant)), *(() if op == BIAS else _function(call, op)))
+    return call.make(op, [x], params=call.scope.parameters(constant), attrs=attrs)
+
+
+def _function(call: Call, op: str) -> tuple[tuple[str, object], ...]:
+    return () if op == call.name else (("function", call.name),)
 
 
 def _is_number(operand: Any) -> bool:

@@ -41,6 +41,8 @@ class Extraction:
     """Name of a layer or input -> node that holds its final value (after folded norm and act)."""
     weights: Mapping[str, fx.Node]
     """Name of a layer with a constant weight -> node of the weight, before any quantiser."""
+    owners: Mapping[str, str]
+    """Name of a node, or of one part of it -> layer or input whose tensor it is part of."""
 
 
 def read_graph(module: fx.GraphModule, name: str) -> Extraction:
@@ -56,7 +58,7 @@ def read_graph(module: fx.GraphModule, name: str) -> Extraction:
     folded = fold(_graph(module, name))
     weights = {layer: nodes[value] for layer, value in folded.weights.items()}
     values = {layer: nodes[value] for layer, value in folded.values.items() if value in nodes}
-    return Extraction(folded.workload, module.graph, values, weights)
+    return Extraction(folded.workload, module.graph, values, weights, folded.owners)
 
 
 def extract_network(network: Network) -> Extraction:

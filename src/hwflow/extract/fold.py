@@ -17,6 +17,8 @@ from hwflow.workload import FLOAT_BITS, PRESERVING_OPS, VIEW_OPS, Input, Layer, 
 _TAKES_NORM = frozenset({"conv", "conv_transpose", "linear"})
 _REFUSES_ACT = VIEW_OPS | {"unknown"}
 _MASKING = VIEW_OPS | {"add", "mul", "act"}
+_LOOSE = frozenset({"add", "mul"})
+"""Operators whose constant operand counts among the network's loose parameters."""
 _GATED = {"sigmoid": "silu", "hardsigmoid": "hardswish"}
 
 
@@ -29,6 +31,8 @@ class Folded:
     """Name of a layer or input -> the value that holds it after everything folded onto it."""
     weights: Mapping[str, str]
     """Name of a multiplying layer with a constant weight -> that constant."""
+    owners: Mapping[str, str]
+    """Value of the source graph -> name of the layer or input whose tensor it is part of."""
 
 
 @dataclass(slots=True)
@@ -96,7 +100,7 @@ class _Folder:
                         self._add(node, node.layer)
                 case "bias":
                     if not self._fold_bias(node):
-                        self._add(replace(node, params=()), replace(node.layer, op="add"))
+                        self._add(node, replace(node.layer, op="add"))
                 case "mul":
                     if not self._fold_gate(node):
                         self._add(node, node.layer)
@@ -223,7 +227,7 @@ class _Folder:
         values = {i.name: value for value, i in inputs.items()}
         values |= {names[id(d)]: d.final for d in kept}
         weights = {names[id(d)]: d.node.weight for d in kept if d.node.weight and d.layer.is_mac}
-        return Folded(workload, values, weights)
+        return Folded(workload, values, weights, called)
 
     def _input(self, value: str, given: Input) -> Input:
         """Return a network input with the bits of its quantiser, or those noted for it."""
@@ -262,19 +266,24 @@ class _Folder:
     ) -> tuple[Layer, ...]:
         """Finish the drafts: names, the bits they read and write, the parameters they hold."""
         bits = {i.name: i.bits for i in inputs}
-        owned: set[str] = set()
+        owned: dict[str, str] = {}
         layers = []
         for draft in kept:
+            name = names[id(draft)]
             read = tuple(called[self.source(value)] for value in draft.layer.inputs)
             held = [key for key in dict.fromkeys(draft.params) if key not in owned]
-            owned.update(held)
+            count = sum(self.graph.sizes[key] for key in held)
+            loose = draft.layer.op in _LOOSE
+            attrs = draft.layer.attrs + _tie(draft, owned)
             layer = replace(
                 draft.layer,
-                name=names[id(draft)],
+                name=name,
                 inputs=read,
                 input_bits=tuple(bits[name] for name in read),
-                params=sum(self.graph.sizes[key] for key in held),
+                params=0 if loose else count,
+                attrs=attrs + ((("loose", count),) if loose and count else ()),
             )
+            owned.update(dict.fromkeys(held, name))
             layer = self._with_bits(layer, draft.bits)
             bits[layer.name] = layer.output_bits
             layers.append(layer)
@@ -290,6 +299,12 @@ class _Folder:
         weight = layer.input_bits[1] if second else layer.weight_bits
         weight = self.graph.weight_bits.get(layer.name, weight)
         return replace(layer, output_bits=written, weight_bits=weight)
+
+
+def _tie(draft: _Draft, owned: Mapping[str, str]) -> tuple[tuple[str, object], ...]:
+    """Return the attribute that names an earlier layer of the same weight, if there is one."""
+    weight = draft.params[0] if draft.node.weight and draft.params else ""
+    return (("tied", owned[weight]),) if weight in owned else ()
 
 
 def _needed(graph: Graph) -> tuple[Node, ...]:

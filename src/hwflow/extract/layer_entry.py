@@ -51,6 +51,17 @@ class Entry:
             self.wrong(key, f"a whole number of at least {least}")
         return int(value)
 
+    def share(self, *keys: str) -> float:
+        """Return a number from 0 to 1, given under one of the keys; 1 where none is given."""
+        for key in keys:
+            if key in self.given:
+                value = self.get(key)
+                number = isinstance(value, int | float) and not isinstance(value, bool)
+                if not number or not 0 <= value <= 1:
+                    self.wrong(key, "a number from 0 to 1")
+                return float(value)
+        return 1.0
+
     def flag(self, key: str, default: bool) -> bool:
         """Return true or false."""
         value = self.get(key, default)

@@ -6,6 +6,7 @@ layers:
 - {name: conv1, op: conv, out_channels: 16, kernel: 3, padding: 1, act: relu}
 - {op: max_pool, kernel: 2}    # reads the layer before it; inputs: [conv1] says otherwise
 - {op: conv, N: 1, K: 96, C: 3, P: 55, Q: 55, R: 11, S: 11, stride: 4}   # stands alone
+- {op: conv, out_channels: 16, kernel: 3, density: 0.4}   # share of nonzero input activations
 """
 
 from __future__ import annotations
@@ -145,7 +146,8 @@ class _Reader:
             base["batch"] = shapes[0][0]
         return Layer(
             name=name, inputs=read, input_bits=input_bits, output_bits=output, weight_bits=weight,
-            act=act, **(base | dict(fields)),
+            act=act, input_density=entry.share("density", "input_density"),
+            output_density=entry.share("output_density"), **(base | dict(fields)),
         )  # fmt: skip
 
     def workload(self, name: str) -> Workload:

@@ -59,18 +59,20 @@ def _arithmetic(op: str, folded: str) -> OnnxRule:
             if prod(call.values.shape(constant)) == 1:
                 return call.make("act", read, act=(folded,))
             if call.node.op_type == "Add":
-                return _constant_added(call, constant)
+                return _with_constant(call, BIAS, constant)
+            return _with_constant(call, op, constant)
         return call.make(op, read)
 
     return rule
 
 
-def _constant_added(call: OnnxCall, constant: str) -> Node:
+def _with_constant(call: OnnxCall, op: str, constant: str) -> Node:
+    """Return arithmetic with a constant; one that is added may be the bias of the layer before."""
     index = list(call.node.input).index(constant)
     attrs = (("constant", call.values.shape(constant)),)
-    return call.make(
-        BIAS, call.actives, named_by=index, params=call.parameters(index), attrs=attrs
-    )  # fmt: skip
+    held = call.parameters(index) if call.values.is_float(constant) else ()
+    named = {"named_by": index} if op == BIAS else {}
+    return call.make(op, call.actives, params=held, attrs=attrs, **named)
 
 
 def _chosen(call: OnnxCall) -> Node:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hwflow.costs.chip.hardware import Chip
+from hwflow.costs.chip.hardware import FILTER_STORE_BYTES, Chip
 from hwflow.costs.chip.passes import Passes
 from hwflow.costs.chip.shape import Shape
 from hwflow.errors import HwflowError
@@ -67,6 +67,35 @@ def limits(shape: Shape, passes: Passes, chip: Chip) -> tuple[Limit, ...]:
     )  # fmt: skip
 
 
+def physical_limits(shape: Shape, passes: Passes, chip: Chip) -> tuple[Limit, ...]:
+    """Return the limits that hold whatever the model assumes of the chip's controller.
+
+    Each of the r t e columns of PEs that sum one output row takes R neighbouring PEs of a column of
+    the array; ifmaps and psums take bytes of the whole buffer, the part for filters included.
+    """
+    m, n, e, _, q, r, t = passes.as_dict().values()
+    pads, array = limits(shape, passes, chip)[:3], _array_limit(shape, chip, e, r * t)
+    if shape.kernel_rows <= chip.rows:
+        there = chip.rows // shape.kernel_rows * chip.cols
+        part = f"columns of {shape.kernel_rows} PEs"
+        array = Limit("PE array", r * t * e, there, part, "r, t or e")
+    needs = psum_bytes(shape, chip, n, e, m) + ifmap_bytes(shape, chip, n, e, q * r)
+    has = chip.buffer_bytes + FILTER_STORE_BYTES
+    return (*pads, array, Limit("global buffer", needs, has, "B", "m, n, e, q or r"))
+
+
+def beyond_assumptions(shape: Shape, passes: Passes, chip: Chip) -> str:
+    """Return which assumed limits a mapping exceeds, "" where it keeps them all."""
+    over = [str(limit) for limit in limits(shape, passes, chip) if limit.missing]
+    if not over:
+        return ""
+    return (
+        f"Layer {shape.name!r} with (m,n,e,p,q,r,t) = {passes}: {'; '.join(over)}. How sets lie in "
+        "the array and ifmaps and psums in the buffer's banks is assumed (docs/eyeriss.md), so the "
+        "mapping is costed all the same."
+    )
+
+
 def _array_limit(shape: Shape, chip: Chip, e: int, sets: int) -> Limit:
     rows = shape.kernel_rows
     if rows > chip.rows:
@@ -78,10 +107,11 @@ def _banked(size: float, chip: Chip) -> float:
     return -(-size // chip.bank_bytes) * chip.bank_bytes
 
 
-def check(shape: Shape, passes: Passes, chip: Chip) -> None:
+def check(shape: Shape, passes: Passes, chip: Chip, *, assumed: bool = True) -> None:
     """Raise MappingError unless the mapping fits layer and chip; the message names what is short.
 
-    m, n and e may not exceed the filters, images and output rows of one group.
+    m, n and e may not exceed the filters, images and output rows of one group. Without `assumed`
+    only the physical limits count, not how sets lie in the array and data in the buffer's banks.
     """
     for name, size, what in (
         ("m", shape.filters, "filters"),
@@ -94,7 +124,8 @@ def check(shape: Shape, passes: Passes, chip: Chip) -> None:
                 f"Layer {shape.name!r} has {size} {what}{_of_group(shape)}, the mapping takes "
                 f"{name} = {value}. Allowed are 1 to {size}."
             )
-    broken = [limit for limit in limits(shape, passes, chip) if limit.missing]
+    found = limits(shape, passes, chip) if assumed else physical_limits(shape, passes, chip)
+    broken = [limit for limit in found if limit.missing]
     if broken:
         raise MappingError(
             f"Layer {shape.name!r} with (m,n,e,p,q,r,t) = {passes} does not fit: "

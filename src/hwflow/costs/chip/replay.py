@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from hwflow.costs.chip.hardware import EYERISS, Chip
-from hwflow.costs.chip.legality import check
+from hwflow.costs.chip.legality import beyond_assumptions, check
 from hwflow.costs.chip.passes import Passes
 from hwflow.costs.chip.shape import Shape
 from hwflow.costs.chip.terms import Floats, Grid, Ints, Terms, terms
@@ -65,7 +65,11 @@ class ChipCost:
     mac_j: float
     """Energy of the MACs on nonzero inputs, with their scratchpad accesses."""
     buffer_j: float
+    pads_share: float
+    """Share of the scratchpads in `mac_j`."""
     base_w: float
+    note: str = ""
+    """What to know of the mapping, such as an assumed limit that it exceeds."""
 
     @property
     def total_s(self) -> float:
@@ -93,11 +97,12 @@ def replay(
 
     Words are the chip's at any bit width: narrower operands gain nothing on it. Raises
     WorkloadError for a layer without MACs or a density outside 0 to 1, and MappingError when the
-    mapping does not fit.
+    mapping does not fit; one that fits but for what the model assumes of the chip has a note.
     """
     shape = Shape.of(layer)
-    check(shape, passes, chip)
-    return cost_of(shape, passes, chip, Densities(density, output_density))
+    check(shape, passes, chip, assumed=False)
+    cost = cost_of(shape, passes, chip, Densities(density, output_density))
+    return replace(cost, note=beyond_assumptions(shape, passes, chip))
 
 
 def cost_of(shape: Shape, passes: Passes, chip: Chip, zeros: Densities) -> ChipCost:
@@ -127,6 +132,7 @@ def cost_of(shape: Shape, passes: Passes, chip: Chip, zeros: Densities) -> ChipC
         dram_j=float(sum(dram_words(found, zeros).values()) * chip.dram_j),
         mac_j=mac_j(shape, chip, zeros),
         buffer_j=float(found.buffer_words * chip.buffer_j),
+        pads_share=chip.pads_j / (chip.mac_j + chip.pads_j) if chip.pads_j else 0.0,
         base_w=chip.fitted.base_w,
     )
 

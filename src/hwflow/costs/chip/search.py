@@ -11,7 +11,7 @@ in arrays and nothing is lost (all counts rise with n, e, q, r and p t at equal 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal, get_args
 
@@ -62,12 +62,15 @@ def search(
     """
     if objective not in get_args(Objective):
         raise HwflowError(unknown_name("objective", str(objective), get_args(Objective)))
-    return _search(Shape.of(layer), chip, objective, Densities(density, output_density))
+    shape, zeros = Shape.of(layer), Densities(density, output_density)
+    check_mappable(shape, chip)
+    found = _search(replace(shape, name=""), chip, objective, zeros)
+    return replace(found, cost=replace(found.cost, layer=layer.name))
 
 
 @lru_cache(maxsize=1024)
 def _search(shape: Shape, chip: Chip, objective: Objective, zeros: Densities) -> Found:
-    check_mappable(shape, chip)
+    """Search for a shape without its name, so that equal layers are searched once."""
     best: list[tuple[tuple[float, ...], Passes]] = []
     compared = 0
     for grid in _grids(shape, chip):
