@@ -16,7 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from hwflow import loop
+from hwflow.cost import CostModel
+from hwflow.costs.fine.level import LayerReport
+from hwflow.costs.layerwise import LayerLevel
 from hwflow.costs.mid import ops_roofline
+from hwflow.design import Design
 from hwflow.errors import StudyError
 from hwflow.front import Front, Trial
 from hwflow.job import RUN_FILE, Job, Parts
@@ -205,11 +209,19 @@ def _report_data(parts: Parts, study: Study, result: Result) -> ReportData:
             for (number, design), cost in zip(designs.items(), costs, strict=True)
         },
         roofline=ops_roofline(problem.design),
+        reports_before=layer_reports(problem.cost, problem.design),
+        reports={n: layer_reports(problem.cost, design) for n, design in designs.items()},
         provenance=stored | {"settings": parts.job.model_dump(exclude_none=True)},
         notes=_notes(stored, result.baseline.quality),
         run=str(result.folder),
         quality=parts.job.quality,
     )
+
+
+def layer_reports(model: CostModel, design: Design) -> tuple[LayerReport, ...]:
+    """Return the mappings of a design's layers; empty where the level has none to show."""
+    found = model.report(design) if isinstance(model, LayerLevel) else ()
+    return tuple(report for report in found if isinstance(report, LayerReport))
 
 
 def build(folder: Path, wish: str, to: Path | None, finetune: int = 0) -> dict[str, Any]:

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from page_reader import Page
 from sample_data import sample
+from sample_fine import compared, costed, fine_run
 
 from hwflow.front import Front
-from hwflow.report import ReportData, render
+from hwflow.report import render, render_cost, render_levels
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
@@ -58,16 +59,15 @@ document.body.append(result);
 """
 
 
-def opened(data: ReportData, folder: Path, width: int = 1280) -> Any:
-    """Open the report with a script that watches it and one that uses it."""
-    text = render(data)
-    for script in (WATCH, ACT):
+def opened(text: str, folder: Path, width: int = 1280, act: str = ACT) -> Any:
+    """Open a page with a script that watches it and one that uses it."""
+    for script in (WATCH, act):
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         text = text.replace("script-src ", f"script-src &#39;sha256-{digest}&#39; ", 1)
     text = text.replace("<style>", f"<script>{WATCH}</script><style>", 1)
     head, _, tail = text.rpartition("</body>")
     path = folder / "report.html"
-    path.write_text(f"{head}<script>{ACT}</script></body>{tail}", encoding="utf-8")
+    path.write_text(f"{head}<script>{act}</script></body>{tail}", encoding="utf-8")
     assert CHROMIUM is not None
     command = [
         CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
@@ -82,7 +82,7 @@ def opened(data: ReportData, folder: Path, width: int = 1280) -> Any:
 
 @pytest.mark.parametrize("width", [1280, 800])
 def test_page_follows_a_click_everywhere(tmp_path: Path, width: int) -> None:
-    found = opened(sample(), tmp_path, width)
+    found = opened(render(sample()), tmp_path, width)
     assert found["faults"] == []
     assert found["loaded"] == []
     assert not found["wide"]
@@ -104,7 +104,76 @@ def test_odd_reports_open_without_a_fault(tmp_path: Path, case: str) -> None:
         data = replace(data, front=Front.of([], data.front.objectives), trials=[], details={})
     if case == "bare":
         data = replace(data, roofline=None, baseline=None, details={})
-    found = opened(data, tmp_path)
+    found = opened(render(data), tmp_path)
     assert found["faults"] == []
     assert found["loaded"] == []
     assert not found["wide"]
+
+
+TELL = """
+const first = (selector) => document.querySelector(selector);
+const change = (id, value) => {
+  first(id).value = value;
+  first(id).dispatchEvent(new Event("change"));
+};
+const tell = (found) => {
+  const result = document.createElement("pre");
+  result.id = "result";
+  const wide = document.documentElement.scrollWidth > innerWidth;
+  result.textContent = JSON.stringify({ faults, wide, ...found });
+  document.body.append(result);
+};
+const drawing = () => first("#mapping-drawing").textContent;
+const nest = () => first("#mapping-text").textContent;
+"""
+EXPLORE = f"""{TELL}
+const start = drawing(), selected = nest();
+change("#mapping-side", "before");
+const before = nest();
+change("#mapping-layer", first("#mapping-layer").options[0].value);
+tell({{ start, selected, before, other: nest(), energy: first("#chart-energy").data.length }});
+"""
+CLICK = f"""{TELL}
+const start = nest(), buttons = [...document.querySelectorAll("button[data-layer]")];
+buttons[0].click();
+const other = nest(), name = first("#mapping-layer").selectedOptions[0].textContent;
+document.querySelectorAll("#layer-table thead th")[5].click();
+const rows = [...document.querySelectorAll("#layer-table tbody tr")];
+const sorted = rows.map((row) => Number(row.cells[5].dataset.value));
+tell({{ start, other, name, wanted: buttons[0].dataset.layer, sorted }});
+"""
+CHOOSE = f"""{TELL}
+const axis = () => first("#chart-coarse").layout.xaxis.title.text;
+const start = axis();
+change("#metric", "energy_j");
+change("#stand-in", "own");
+tell({{ start, axis: axis(), y: first("#chart-mid").layout.yaxis.title.text }});
+"""
+
+
+def test_explorer_follows_the_layer_and_the_network(tmp_path: Path) -> None:
+    found = opened(render(fine_run()), tmp_path, act=EXPLORE)
+    assert found["faults"] == []
+    assert not found["wide"]
+    assert "PEs work" in found["start"]
+    assert found["selected"] != found["before"] != found["other"]
+    assert found["energy"] >= 10
+
+
+@pytest.mark.parametrize("width", [1280, 800])
+def test_a_click_on_a_layer_shows_its_mapping(tmp_path: Path, width: int) -> None:
+    found = opened(render_cost(costed()), tmp_path, width, CLICK)
+    assert found["faults"] == []
+    assert not found["wide"]
+    assert found["name"] == found["wanted"]
+    assert found["start"] != found["other"]
+    assert found["sorted"] == sorted(found["sorted"])
+
+
+def test_levels_page_follows_its_lists(tmp_path: Path) -> None:
+    found = opened(render_levels(compared()), tmp_path, act=CHOOSE)
+    assert found["faults"] == []
+    assert not found["wide"]
+    assert found["start"] == "coarse BitOPs"
+    assert found["axis"] == "coarse energy"
+    assert found["y"] == "fine energy"

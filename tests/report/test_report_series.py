@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sample_data import quantized, sample
 
+from hwflow.report import ReportData
 from hwflow.report.roofline import roofs
 from hwflow.report.series import charts, layer_metrics, merged, plain, product_bits, stored_bits
+from hwflow.workload import Workload
 
 
 @cache
@@ -159,11 +161,14 @@ def test_spots_at_the_mid_level_agree_with_the_costs() -> None:
                 assert place == pytest.approx(expected, rel=1e-6)
 
 
+def workloads(data: ReportData) -> dict[int, Workload]:
+    return {number: workload for number, (workload, _) in data.details.items()}
+
+
 def test_spots_do_not_depend_on_the_level_that_was_searched() -> None:
-    data = sample()
-    details = {n: (w, replace(c, level="coarse", layers=())) for n, (w, c) in data.details.items()}
-    names = found()["layers"]["names"]
-    assert plain(roofs(replace(data, details=details), names)) == found()["roofline"]
+    data, names = sample(), found()["layers"]["names"]
+    drawn = roofs(data.roofline, data.machine, workloads(data), names)
+    assert plain(drawn) == found()["roofline"]
 
 
 def test_no_spot_lies_above_the_roofs() -> None:
@@ -176,7 +181,7 @@ def test_no_spot_lies_above_the_roofs() -> None:
 
 def test_roofs_of_one_height_share_a_label() -> None:
     data = sample(machine="bitfusion")
-    drawn = roofs(data, [])
+    drawn = roofs(data.roofline, data.machine, workloads(data), [])
     assert drawn is not None
     for side in drawn["after"].values():
         heights = [roof["ops_per_s"] for roof in side["roofs"]]

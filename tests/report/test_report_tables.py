@@ -87,21 +87,21 @@ def test_reasons_are_counted_without_the_figures_of_single_trials() -> None:
 
 
 def test_machine_summary_shows_widths_up_to_the_native_one() -> None:
-    found = dict(tables.machine_summary(data()))
+    found = dict(tables.machine_summary(data().machine))
     assert found["processing elements"] == "168"
     assert found["clock"] == "200 MHz"
     assert found["peak at 16 x 16 bits"] == found["peak at 8 x 8 bits"] == "33.6 GMAC/s"
 
 
 def test_every_machine_figure_has_a_source() -> None:
-    found = tables.machine_figures(data())
+    found = tables.machine_figures(data().machine)
     assert len(found) == len(data().machine.figures())
     assert all(source for _, _, source in found)
 
 
 def test_provenance_is_flattened_and_gaps_are_left_out() -> None:
     values = {"weights_digest": None, "versions": {"torch": "2.9"}, "bits": (2, 4), "seed": 0}
-    found = dict(tables.provenance(replace(data(), provenance=values)))
+    found = dict(tables.provenance(data().machine, values))
     assert found == {
         "machine digest": data().machine.digest(),
         "versions: torch": "2.9", "bits": "2, 4", "seed": "0",

@@ -15,6 +15,7 @@ from hwflow.problem import QUALITY
 from hwflow.workload import Workload
 
 if TYPE_CHECKING:
+    from hwflow.costs.fine.level import LayerReport
     from hwflow.costs.mid import Roofline
 
 
@@ -38,6 +39,10 @@ class ReportData:
     """Workload and cost after the edits, by number of a trial of the front."""
     roofline: Roofline | None = None
     """Of the pristine network; None where the level has none."""
+    reports_before: Sequence[LayerReport] = ()
+    """The pristine network's mappings; empty where the level has none."""
+    reports: Mapping[int, Sequence[LayerReport]] = field(default_factory=dict)
+    """Mappings after the edits, by number of a trial of the front."""
     provenance: Mapping[str, object] = field(default_factory=dict)
     """What the run was made with and from; values may be nested mappings."""
     notes: Sequence[str] = ()

@@ -156,12 +156,12 @@ const hwflowFigures = (() => {
   const boundColors = (report) => {
     const sides = [report.layers.before, ...Object.values(report.layers.after)];
     const seen = new Set(sides.flatMap((side) => side.bound_by).filter((bound) => bound && bound !== "free"));
-    const names = ["compute", "dram"].filter((b) => seen.has(b)).concat([...seen].filter((b) => b !== "compute" && b !== "dram").sort());
-    const colors = Object.fromEntries(names.map((name, index) => [name, BOUNDS[index % BOUNDS.length]]));
+    const usual = ["compute", "dram", "port"], others = [...seen].filter((bound) => !usual.includes(bound)).sort();
+    const colors = Object.fromEntries([...usual, ...others].map((name, index) => [name, BOUNDS[index % BOUNDS.length]]).filter(([name]) => seen.has(name)));
     return { ...colors, free: COLORS.other };
   };
 
-  const boundName = (bound) => ({ compute: "limited by arithmetic", dram: "limited by off-chip memory", free: "no cost" })[bound] || `limited by ${plain(bound)}`;
+  const boundName = (bound) => ({ compute: "limited by arithmetic", port: "limited by a buffer's port", dram: "limited by off-chip memory", free: "no cost" })[bound] || `limited by ${plain(bound)}`;
 
   const bar = (name, x, y, yaxis, color, group, texts) => ({
     type: "bar", name, x, y, yaxis, offsetgroup: group, alignmentgroup: "all", hovertext: texts, hovertemplate: "%{hovertext}<extra></extra>",
@@ -178,25 +178,22 @@ const hwflowFigures = (() => {
     });
   };
 
-  const bitTitle = (layers) => {
+  const bitTitle = (layers, single) => {
     const used = layers.before.weight_bits.concat(layers.before.input_bits).filter((bits) => bits !== null);
-    return used.every((bits) => bits > 16) ? `bits (the original is float, costed at ${layers.native_bits})` : "bits";
+    return used.every((bits) => bits > 16) ? `bits (${single ? "" : "the original is "}float, costed at ${layers.native_bits})` : "bits";
   };
 
   const costRow = (report, metric, after, x, yaxis) => {
-    const { layers } = report, colors = boundColors(report);
-    const old = layers.before[metric.id], now = after ? after[metric.id] : null;
+    const { layers } = report, colors = boundColors(report), side = after || layers.before;
+    const old = layers.before[metric.id], now = after ? after[metric.id] : report.single ? old : null;
     const texts = layers.names.map((name, row) => {
       const lines = [`<b>${plain(name)}</b>${layers.before.op[row] ? ` (${plain(layers.before.op[row])})` : ""}`];
-      lines.push(`original: ${plain(metric.name)} ${si(old[row], metric.unit)}`);
-      if (now) {
-        lines.push(`selected: ${plain(metric.name)} ${si(now[row], metric.unit)}`);
-        if (after.bound_by[row]) lines.push(boundName(after.bound_by[row]));
-      }
+      lines.push(`${report.single ? "" : "original: "}${plain(metric.name)} ${si(old[row], metric.unit)}`);
+      if (after) lines.push(`selected: ${plain(metric.name)} ${si(now[row], metric.unit)}`);
+      if (now && side.bound_by[row]) lines.push(boundName(side.bound_by[row]));
       return lines.join("<br>");
     });
-    const traces = [bar("original", x, old, yaxis, COLORS.before, "before", texts)];
-    const side = after || layers.before;
+    const traces = report.single ? [] : [bar("original", x, old, yaxis, COLORS.before, "before", texts)];
     Object.keys(colors).filter((bound) => bound !== "free").forEach((bound) => {
       const ys = (now || []).map((value, row) => (side.bound_by[row] === bound ? value : null));
       if (ys.some((value) => value !== null)) {
@@ -206,31 +203,41 @@ const hwflowFigures = (() => {
     return traces;
   };
 
+  // The axis of charts by layer, and the room its labels take.
+  const placed = (names, width, anchor) => {
+    const count = names.length, x = names.map((name, index) => index);
+    const longest = Math.min(28, Math.max(6, ...names.map((n) => n.length)));
+    const upright = width / Math.max(1, count) < 34;
+    const every = Math.ceil((11 * count) / width), labelled = x.filter((row) => row % every === 0);
+    return {
+      bottom: 20 + longest * (upright ? 6.6 : 5.0),
+      xaxis: {
+        tickvals: labelled, ticktext: labelled.map((row) => short(names[row], 28)), tickangle: upright ? -90 : -45, range: [-0.6, count - 0.4],
+        anchor, showgrid: false, zeroline: false, tickfont: { size: upright ? 10 : 11 }, fixedrange: count < 40,
+      },
+    };
+  };
+
   // Bits on top, then one row per cost; all rows share the layers below them.
   const byLayer = (report, selected, width) => {
-    const { layers } = report, count = layers.names.length, rows = layers.metrics.length;
+    const { layers } = report, rows = layers.metrics.length;
     const after = selected === null ? null : layers.after[String(selected)] || null;
     const metrics = layers.metrics.map((id) => report.metrics.find((m) => m.id === id) || { id, name: id, unit: "" });
     const x = layers.names.map((name, index) => index);
     const heights = [110, ...metrics.map(() => 150)], gap = 42;
-    const longest = Math.min(28, Math.max(6, ...layers.names.map((n) => n.length)));
-    const upright = width / Math.max(1, count) < 34, bottom = 20 + longest * (upright ? 6.6 : 5.0), top = 26;
-    const every = Math.ceil((11 * count) / width), labelled = x.filter((row) => row % every === 0);
+    const { bottom, xaxis } = placed(layers.names, width, rows ? `y${rows + 1}` : "y"), top = 26;
     const inner = heights.reduce((a, b) => a + b, 0) + gap * rows;
-    const traces = bitRow(layers, after || layers.before, x, "y", after ? `#${selected}` : "the original");
+    const traces = bitRow(layers, after || layers.before, x, "y", after ? `#${selected}` : report.single ? "this layer" : "the original");
     metrics.forEach((metric, row) => traces.push(...costRow(report, metric, after, x, `y${row + 2}`)));
     const made = layout({
       height: inner + bottom + top, width, margin: { l: 62, r: 12, t: top, b: bottom }, showlegend: false, barmode: "group", bargap: 0.25, bargroupgap: 0.05, annotations: [],
-      xaxis: {
-        tickvals: labelled, ticktext: labelled.map((row) => short(layers.names[row], 28)), tickangle: upright ? -90 : -45, range: [-0.6, count - 0.4],
-        anchor: rows ? `y${rows + 1}` : "y", showgrid: false, zeroline: false, tickfont: { size: upright ? 10 : 11 }, fixedrange: count < 40,
-      },
+      xaxis,
     });
     let offset = 0;
     heights.forEach((height, row) => {
       const high = 1 - offset / inner, low = Math.max(0, 1 - (offset + height) / inner);
       const metric = metrics[row - 1];
-      const title = metric ? plain(metric.name) : bitTitle(layers);
+      const title = metric ? plain(metric.name) : bitTitle(layers, report.single);
       const format = metric ? { ...units(metric), nticks: 5, rangemode: "tozero" } : { tickvals: [2, 4, 8, 16], range: [0, 17] };
       made[`yaxis${row ? row + 1 : ""}`] = { domain: [low, high], gridcolor: COLORS.grid, zeroline: true, zerolinecolor: COLORS.soft, fixedrange: true, ...format };
       made.annotations.push({ text: title, x: 0, xref: "paper", xanchor: "left", y: high, yref: "paper", yanchor: "bottom", showarrow: false, font: { size: 13, weight: 600 } });
@@ -267,15 +274,15 @@ const hwflowFigures = (() => {
     const ridges = sides.flatMap((side) => side.roofs.map((r) => r.ops_per_s / roof.bits_per_s));
     const known = sides.flatMap((side) => side.spots.filter((s) => s !== null).map((s) => s[0])).concat(ridges);
     const from = Math.min(...known) / 2.5, to = Math.max(...known) * 4;
-    const traces = [roofLines(roof, roof.before, from, to, COLORS.before, after ? "dash" : "solid", "roofs of the original")];
+    const traces = [roofLines(roof, roof.before, from, to, COLORS.before, after ? "dash" : "solid", report.single ? "roofs" : "roofs of the original")];
     if (after) traces.push(roofLines(roof, after, from, to, COLORS.ink, "solid", `roofs of #${selected}`));
     const oldLook = { color: "#ffffff", size: 8, line: { color: COLORS.soft, width: 1.5 } };
-    traces.push(spots(report, roof.before, report.layers.before, "original", oldLook));
-    if (after) {
-      const costsOf = report.layers.after[String(selected)];
+    if (!report.single) traces.push(spots(report, roof.before, report.layers.before, "original", oldLook));
+    if (after || report.single) {
+      const costsOf = after ? report.layers.after[String(selected)] : report.layers.before;
       Object.keys(colors).forEach((bound) => {
         const look = { color: colors[bound], size: 9, line: { color: "#fff", width: 1 } };
-        const trace = spots(report, after, costsOf, `#${selected}`, look, bound);
+        const trace = spots(report, after || roof.before, costsOf, after ? `#${selected}` : "layers", look, bound);
         if (trace.x.length) traces.push(trace);
       });
     }
@@ -296,5 +303,5 @@ const hwflowFigures = (() => {
     return { data: [line], layout: layout({ height: 260, margin: { l: 60, r: 16, t: 12, b: 48 }, xaxis: axis("evaluations", { rangemode: "tozero" }), yaxis: axis("hypervolume", { tickformat: ".0%", range: [0, 1.02] }) }) };
   };
 
-  return { front, costs, byLayer, roofline, progress };
+  return { front, costs, byLayer, roofline, progress, tools: { COLORS, si, plain, short, axis, layout, units, placed } };
 })();

@@ -1,24 +1,10 @@
 "use strict";
 // The page: which network is selected, and the parts of the page that follow it.
 (() => {
-  const report = JSON.parse(document.getElementById("report-data").textContent);
-  const CONFIG = { responsive: true, displayModeBar: false };
+  const { byId, all, draw } = hwflowParts, report = hwflowParts.report();
   const POINTS = { all: null, 10: 0.1, 2: 0.02 };
   const WIDE = 0.15;
-  const PRINT_WIDTH = 690, PRINT_HEIGHT = 320;
-  const byId = (id) => document.getElementById(id);
-  const all = (selector) => [...document.querySelectorAll(selector)];
-  const state = { selected: report.selected, cost: report.metrics[0], other: report.metrics[1] || report.metrics[0], focus: "all", width: null };
-
-  const draw = (id, figure) => {
-    const box = byId(id);
-    if (!box) return;
-    if (state.width) {
-      figure.layout.width = Math.min(figure.layout.width || state.width, state.width);
-      if (id !== "chart-layers") figure.layout.height = Math.min(figure.layout.height, PRINT_HEIGHT);
-    }
-    Plotly.react(box, figure.data, figure.layout, CONFIG);
-  };
+  const state = { selected: report.selected, cost: report.metrics[0], other: report.metrics[1] || report.metrics[0], focus: "all" };
 
   const best = () => {
     const known = report.trials.quality.filter((value) => value !== null);
@@ -34,28 +20,19 @@
     byId("focus-note").textContent = hidden ? `${hidden} ${hidden === 1 ? "network" : "networks"} of the front ${hidden === 1 ? "lies" : "lie"} below the range of the first chart: choose “everything” to see ${hidden === 1 ? "it" : "them"}.` : "";
   };
 
-  const swatch = (name, color) => {
-    const item = document.createElement("li"), square = document.createElement("span");
-    square.className = "swatch";
-    square.style.background = color;
-    item.append(square, name);
-    return item;
-  };
-
   const drawLayers = () => {
-    const box = byId("chart-layers");
-    const room = state.width || Math.max(320, box.parentElement.clientWidth);
-    const wide = state.width ? room : Math.max(room, 80 + 15 * report.layers.names.length);
-    const figure = hwflowFigures.byLayer(report, state.selected, wide);
-    draw("chart-layers", figure);
-    byId("layers-legend").replaceChildren(...figure.legend.map(([name, color]) => swatch(name, color)));
+    hwflowParts.layers(report, state.selected);
+    hwflowParts.energy(report, String(state.selected));
     const missing = state.selected !== null && !report.layers.after[String(state.selected)];
     byId("layers-note").textContent = missing ? `No costs by layer were kept for #${state.selected}; the charts show the original.` : "";
   };
 
+  const drawMapping = () => hwflowParts.mapping(report, String(state.selected));
+
   const drawAll = () => {
     drawFront();
     drawLayers();
+    drawMapping();
     if (report.roofline) draw("chart-roofline", hwflowFigures.roofline(report, state.selected));
     if (report.progress.length) draw("chart-progress", hwflowFigures.progress(report));
   };
@@ -149,45 +126,19 @@
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   };
 
-  const value = (row, column) => {
-    const found = row.cells[column].dataset.value;
-    return found === undefined ? Infinity : Number(found);
-  };
-
-  const sort = (heading, column) => {
-    const table = byId("front-table"), body = table.tBodies[0];
-    const up = heading.getAttribute("aria-sort") !== "ascending", sign = up ? 1 : -1;
-    all("#front-table thead th").forEach((other) => other.removeAttribute("aria-sort"));
-    heading.setAttribute("aria-sort", up ? "ascending" : "descending");
-    [...body.rows].sort((a, b) => (value(a, column) < value(b, column) ? -sign : value(a, column) > value(b, column) ? sign : 0)).forEach((row) => body.append(row));
-  };
-
-  const printing = (width) => {
-    state.width = width;
-    drawAll();
-    ["chart-front", "chart-costs", "chart-roofline", "chart-progress"].map(byId).forEach((box) => {
-      if (box && box.data) Plotly.relayout(box, width ? { width, autosize: false } : { width: null, autosize: true });
-    });
-  };
-
   const start = () => {
     controls();
+    hwflowParts.explorer(report, drawMapping);
     drawAll();
     if (!report.progress.length) byId("chart-progress").textContent = "Too few evaluations for a curve.";
     clicks();
-    all("#front-table thead th").forEach((heading, column) => heading.addEventListener("click", () => sort(heading, column)));
+    hwflowParts.sorting("front-table");
     if (byId("copy")) {
       byId("copy").addEventListener("click", copy);
       byId("download").addEventListener("click", download);
       write();
     }
-    let timer = 0;
-    window.addEventListener("resize", () => { clearTimeout(timer); timer = setTimeout(drawLayers, 150); });
-    window.addEventListener("beforeprint", () => {
-      all("details").forEach((box) => { box.open = true; });
-      printing(PRINT_WIDTH);
-    });
-    window.addEventListener("afterprint", () => printing(null));
+    hwflowParts.follow(drawLayers, drawAll, ["chart-front", "chart-costs", "chart-roofline", "chart-progress", "chart-energy-total"]);
   };
 
   start();

@@ -1,31 +1,19 @@
-"""The page: data into one HTML file that loads nothing from anywhere.
-
-A content security policy in the file admits only the scripts written here, by their hashes, and
-no request at all; names from networks and machines are escaped wherever they are shown.
-"""
+"""The page of a search: which networks were found, what each costs, and where its costs go."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
-import os
 from dataclasses import asdict
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
-from markupsafe import Markup
-
-from hwflow.errors import HwflowError
 from hwflow.front import Trial
 from hwflow.report import tables, words
 from hwflow.report.data import ReportData
+from hwflow.report.document import document, write_page
 from hwflow.report.headline import headline, highlight
 from hwflow.report.series import charts, plain
 
-SCRIPTS = ("figures.js", "page.js")
+SCRIPTS = ("figures.js", "anatomy.js", "parts.js", "page.js")
 
 
 def render(data: ReportData) -> str:
@@ -35,9 +23,12 @@ def render(data: ReportData) -> str:
     """
     tables.check(data)
     selected = highlight(data)
-    scripts = [_plotly(), *(_asset(name) for name in SCRIPTS)]
-    return _template().render(
+    return document(
+        "run.html.j2",
+        SCRIPTS,
+        page_data(data, selected),
         data=data,
+        machine=data.machine,
         headline=headline(data),
         objectives=words.joined([data.quality, *(words.NAMES[n] for n in data.cost_objectives)]),
         selected=selected,
@@ -48,15 +39,11 @@ def render(data: ReportData) -> str:
         front_columns=tables.front_columns(data),
         front_rows=list(tables.front_rows(data)),
         reasons=tables.reasons(data),
-        machine_summary=tables.machine_summary(data),
-        machine_figures=tables.machine_figures(data),
-        provenance=tables.provenance(data),
+        machine_summary=tables.machine_summary(data.machine),
+        machine_figures=tables.machine_figures(data.machine),
+        provenance=tables.provenance(data.machine, data.provenance),
         standings=words.STANDINGS,
-        unknown=data.workload_before.unknown,
-        style=Markup(_asset("style.css")),
-        scripts=[Markup(script) for script in scripts],
-        policy=policy(scripts),
-        embedded=embed(page_data(data, selected)),
+        workload=data.workload_before,
     )
 
 
@@ -65,18 +52,7 @@ def write_report(data: ReportData, path: str | Path) -> None:
 
     Raises HwflowError when the file cannot be written.
     """
-    target = Path(path)
-    draft = target.with_name(f".{target.name}.{os.getpid()}.part")
-    text = render(data)
-    try:
-        draft.write_text(text, encoding="utf-8", newline="\n")
-        draft.replace(target)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise HwflowError(
-            f"Cannot write the report {target}: {error.strerror or error}. "
-            "Give a path in a folder that exists and may be written to."
-        ) from error
+    write_page(render(data), path)
 
 
 def page_data(data: ReportData, selected: Trial | None) -> dict[str, Any]:
@@ -100,45 +76,3 @@ def page_data(data: ReportData, selected: Trial | None) -> dict[str, Any]:
         "choices": tables.choices(data),
     }
     return dict(plain(found))
-
-
-def embed(value: Any) -> Markup:
-    """Return JSON that may stand inside a script element: no "<", ">" or "&" in it."""
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    for sign in "<>&":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return Markup(text)  # plain JSON: nothing left in it that could end the element
-
-
-def policy(scripts: list[str]) -> str:
-    """Return the content security policy: these scripts by their hashes, and no network."""
-    hashes = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
-    return (
-        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; "
-        "img-src data: blob:; font-src data:; base-uri 'none'; form-action 'none'"
-    )
-
-
-def _digest(script: str) -> str:
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-
-
-def _plotly() -> str:
-    from plotly.offline import get_plotlyjs
-
-    return str(get_plotlyjs())
-
-
-def _asset(name: str) -> str:
-    return files("hwflow.report").joinpath(name).read_text(encoding="utf-8")
-
-
-def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("hwflow.report", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("template.html.j2")

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hwflow.costs.mid import Roofline, ops_roofline
 from hwflow.design import Design
-from hwflow.report.data import ReportData
+from hwflow.machine import Accelerator
+from hwflow.workload import Workload
 
 NAMED_PAIRS = 3
 """A roof is labelled with at most this many pairs of bits."""
 
 
-def roofs(data: ReportData, names: Sequence[str]) -> dict[str, Any] | None:
+def roofs(
+    before: Roofline | None,
+    machine: Accelerator,
+    after: Mapping[int, Workload],
+    names: Sequence[str],
+) -> dict[str, Any] | None:
     """Return bandwidth, roofs and the spots of the named layers; None without a roofline.
 
     A spot is [operations per bit of off-chip traffic, operations per second]. The networks of the
     front are placed by the same roofline as the original, whatever level the search used.
     """
-    if data.roofline is None:
+    if before is None:
         return None
-    after = {
-        str(number): _side(ops_roofline(Design(workload, data.machine)), names)
-        for number, (workload, _) in data.details.items()
-    }
     return {
-        "bits_per_s": float(data.roofline.bits_per_s),
-        "before": _side(data.roofline, names),
-        "after": after,
+        "bits_per_s": float(before.bits_per_s),
+        "before": _side(before, names),
+        "after": {
+            str(number): _side(ops_roofline(Design(workload, machine)), names)
+            for number, workload in after.items()
+        },
     }
 
 

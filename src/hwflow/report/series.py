@@ -8,6 +8,7 @@ from typing import Any
 
 from hwflow.cost import Cost, LayerCost
 from hwflow.report import words
+from hwflow.report.anatomy import anatomy
 from hwflow.report.data import ReportData
 from hwflow.report.progress import progress
 from hwflow.report.roofline import roofs
@@ -23,14 +24,15 @@ def charts(data: ReportData) -> dict[str, Any]:
     """Return all that the charts draw; every number is finite or None."""
     metrics = layer_metrics(data.cost_before)
     names = layer_names(data, metrics)
-    sides = {number: _side(*pair, names, metrics) for number, pair in data.details.items()}
+    sides = {number: side(*pair, names, metrics) for number, pair in data.details.items()}
+    workloads = {number: workload for number, (workload, _) in data.details.items()}
     found = {
         "quality": {
             "name": data.quality,
             "share": data.is_share,
             "original": data.original_quality,
         },
-        "metrics": [_metric(data, name) for name in data.metrics],
+        "metrics": [metric_entry(name) for name in data.metrics],
         "objectives": list(data.front.objectives),
         "before": {name: data.cost_before.total.get(name) for name in data.metrics},
         "trials": _trials(data),
@@ -39,15 +41,25 @@ def charts(data: ReportData) -> dict[str, Any]:
             "names": names,
             "metrics": metrics,
             "native_bits": data.machine.native_bits,
-            "before": _side(data.workload_before, data.cost_before, names, metrics),
-            "after": {str(number): side for number, side in sides.items()},
+            "before": side(data.workload_before, data.cost_before, names, metrics),
+            "after": {str(number): columns for number, columns in sides.items()},
         },
-        "roofline": roofs(data, names),
+        "roofline": roofs(data.roofline, data.machine, workloads, names),
+        "anatomy": _anatomy(data, names),
     }
     return dict(plain(found))
 
 
-def _metric(data: ReportData, name: str) -> dict[str, Any]:
+def _anatomy(data: ReportData, names: Sequence[str]) -> dict[str, Any] | None:
+    """Return energy by part and mappings of the original and of every network of the front."""
+    sides = {"before": (data.workload_before, data.cost_before, data.reports_before)}
+    for number, reports in data.reports.items():
+        sides[str(number)] = (*data.details[number], reports)
+    return anatomy(data.machine, sides, names)
+
+
+def metric_entry(name: str) -> dict[str, Any]:
+    """Return what the scripts know of a metric."""
     return {"id": name, "name": words.NAMES[name], "unit": words.unit(name)}
 
 
@@ -91,13 +103,14 @@ def _positive(layer: LayerCost, name: str) -> bool:
 
 def layer_names(data: ReportData, metrics: Sequence[str]) -> list[str]:
     """Return the layers worth showing, before and after, in the order they run."""
-    names = _costly(data.workload_before, data.cost_before, metrics)
+    names = costly(data.workload_before, data.cost_before, metrics)
     for workload, cost in data.details.values():
-        names = merged(names, _costly(workload, cost, metrics))
+        names = merged(names, costly(workload, cost, metrics))
     return names
 
 
-def _costly(workload: Workload, cost: Cost, metrics: Sequence[str]) -> list[str]:
+def costly(workload: Workload, cost: Cost, metrics: Sequence[str]) -> list[str]:
+    """Return the layers that multiply, or cost something in one of the metrics."""
     by_name = {layer.name: layer for layer in cost.layers}
     return [
         layer.name
@@ -120,7 +133,7 @@ def merged(first: list[str], second: Sequence[str]) -> list[str]:
     return names
 
 
-def _side(
+def side(
     workload: Workload, cost: Cost, names: Sequence[str], metrics: Sequence[str]
 ) -> dict[str, list[Any]]:
     """Return bits, costs and bounds of the named layers; None where a layer is missing."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from hwflow.errors import HwflowError
 from hwflow.front import Trial
+from hwflow.machine import Accelerator
 from hwflow.problem import QUALITY
 from hwflow.report import words
 from hwflow.report.data import ReportData
@@ -151,9 +152,8 @@ def _kind(reason: str) -> str:
     return f"{metric} above {limit}" if is_ and allowed else reason
 
 
-def machine_summary(data: ReportData) -> list[tuple[str, str]]:
-    """Return the figures of the machine that decide most, as (name, value with unit)."""
-    machine = data.machine
+def machine_summary(machine: Accelerator) -> list[tuple[str, str]]:
+    """Return the figures of a machine that decide most, as (name, value with unit)."""
     native = machine.native_bits
     widths = sorted({native, *(bits for bits in (8, 4) if bits < native)}, reverse=True)
     peaks = [
@@ -176,14 +176,14 @@ def machine_summary(data: ReportData) -> list[tuple[str, str]]:
     ]
 
 
-def machine_figures(data: ReportData) -> list[tuple[str, str, str]]:
-    """Return every figure of the machine file as (key, value with unit, source)."""
-    return [(path, str(figure), figure.source) for path, figure in data.machine.figures()]
+def machine_figures(machine: Accelerator) -> list[tuple[str, str, str]]:
+    """Return every figure of a machine file as (key, value with unit, source)."""
+    return [(path, str(figure), figure.source) for path, figure in machine.figures()]
 
 
-def provenance(data: ReportData) -> list[tuple[str, str]]:
-    """Return what the run was made with and from, nested keys joined by dots."""
-    found = [("machine digest", data.machine.digest()), *_flat(data.provenance)]
+def provenance(machine: Accelerator, given: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Return what a page was made with and from, nested keys joined by dots."""
+    found = [("machine digest", machine.digest()), *_flat(given)]
     return [(key, text) for key, text in found if text]
 
 
@@ -201,9 +201,9 @@ def _flat(values: Mapping[str, object], path: str = "") -> Iterator[tuple[str, s
 def check(data: ReportData) -> None:
     """Raise HwflowError when details belong to trials that are not on the front."""
     front = {trial.number for trial in data.front}
-    stray = sorted(set(data.details) - front)
+    stray = sorted((set(data.details) - front) | (set(data.reports) - set(data.details)))
     if stray:
         raise HwflowError(
             f"Details of trial #{stray[0]} were given, but it is not on the front. "
-            "Give details by the numbers of the front's trials."
+            "Give details by the numbers of the front's trials, and reports for those only."
         )

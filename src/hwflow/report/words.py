@@ -31,7 +31,7 @@ STANDINGS = {
 """What each standing of a metric means."""
 
 _COUNTED = frozenset({"macs", "params", "bit_ops", "frac_ops"})
-_SPACE = "\N{NO-BREAK SPACE}"
+SPACE = "\N{NO-BREAK SPACE}"
 _MINUS = "\N{MINUS SIGN}"
 NOTHING = "\N{EN DASH}"
 """What stands where there is no figure."""
@@ -49,15 +49,15 @@ def cost(name: str, value: float | None) -> str:
     if not isfinite(value):
         return "infinite"
     if name == "area_um2":
-        return f"{value:,.0f}{_SPACE}{unit(name)}"
-    return show(value, unit(name)).replace(" ", _SPACE)
+        return f"{value:,.0f}{SPACE}{unit(name)}"
+    return show(value, unit(name)).replace(" ", SPACE)
 
 
 def quality(data: ReportData, value: float | None, digits: int = 2) -> str:
     """Write a quality: a share in percent, any other metric as it is."""
     if value is None or not isfinite(value):
         return NOTHING
-    return f"{100 * value:.{digits}f}{_SPACE}%" if data.is_share else f"{value:.4g}"
+    return f"{100 * value:.{digits}f}{SPACE}%" if data.is_share else f"{value:.4g}"
 
 
 def difference(data: ReportData, value: float | None, digits: int = 2) -> str:
@@ -67,7 +67,7 @@ def difference(data: ReportData, value: float | None, digits: int = 2) -> str:
         return NOTHING
     if not data.is_share:
         return _signed(f"{value - original:+.3g}")
-    return f"{_signed(f'{100 * (value - original):+.{digits}f}')}{_SPACE}points"
+    return f"{_signed(f'{100 * (value - original):+.{digits}f}')}{SPACE}points"
 
 
 def change(ratio: float | None) -> str:
@@ -76,9 +76,9 @@ def change(ratio: float | None) -> str:
         return NOTHING
     percent = 100 * ratio
     if abs(percent) < 0.05:
-        return f"0{_SPACE}%"
+        return f"0{SPACE}%"
     digits = 1 if abs(percent) < 9.95 or percent < -98.95 else 0
-    return f"{_signed(f'{percent:+.{digits}f}')}{_SPACE}%"
+    return f"{_signed(f'{percent:+.{digits}f}')}{SPACE}%"
 
 
 def less(name: str, ratio: float) -> str:
