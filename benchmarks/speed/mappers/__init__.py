@@ -1,0 +1,1 @@
+"""What runs the other mappers: their inputs, and scripts for inside of their environments."""
