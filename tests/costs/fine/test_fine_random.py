@@ -7,7 +7,8 @@ from fine_oracle import Oracle, keys
 from random_mappings import Draw, legal
 
 from hwflow.costs.fine.rates import OperandBits
-from hwflow.costs.fine.result import OBJECTIVES, Settings
+from hwflow.costs.fine.objectives import OBJECTIVES
+from hwflow.costs.fine.result import Settings
 from hwflow.costs.fine.search import best_mapping
 from hwflow.costs.fine.shape import Shape
 from hwflow.machine import load_machine

@@ -14,10 +14,13 @@ from pathlib import Path
 
 from numba import njit
 
-from hwflow.costs.fine import kernels_array
+from hwflow.costs.fine import kernels_array, kernels_search
 
-_search_all, _list_all = kernels_array.search, kernels_array.unrollings
-_SOURCES = ("kernels.py", "kernels_array.py", "kernels_buffer.py", "layout.py", "shape.py")
+_search_all, _list_all = kernels_search.search, kernels_array.unrollings
+_SOURCES = (
+    "kernels.py", "kernels_array.py", "kernels_bound.py", "kernels_buffer.py", "kernels_search.py",
+    "layout.py", "objectives.py", "shape.py",
+)  # fmt: skip
 
 
 def stamp_of(*more: str) -> str:
@@ -31,10 +34,10 @@ def _entries(stamp: str):
     """Return the entry points; `stamp`, being in their closures, is part of the cache's key."""
 
     @njit(cache=True, error_model="numpy", nogil=True)
-    def search(dims, geo, tab, sca, spatial, order, start):
-        """Return `kernels_array.search` of the arguments."""
+    def search(dims, geo, tab, sca, spatial, order, start, stop):
+        """Return `kernels_search.search` of the arguments."""
         _ = stamp
-        return _search_all(dims, geo, tab, sca, spatial, order, start)
+        return _search_all(dims, geo, tab, sca, spatial, order, start, stop)
 
     @njit(cache=True, error_model="numpy", nogil=True)
     def unrollings(dims, on_rows, on_cols, rows, cols):

@@ -38,10 +38,12 @@ from hwflow.costs.fine.layout import (
     PR0,
     PW0,
     ROOM,
-    STAYS,
     STEP,
+    WEIGHT_C,
+    WEIGHT_E,
     WRITE_RATE,
 )  # fmt: skip
+from hwflow.costs.fine.objectives import EDP, ENERGY, LATENCY, PRODUCT
 from hwflow.costs.fine.shape import C, G, K, N, P, Q, R, S
 
 W, I, O = 0, 1, 2  # noqa: E741 - the field's letters
@@ -157,30 +159,31 @@ def fan_inputs(dims, geo, s, trips):
 
 
 @jit
+def reach(dims, s, a, padded, d):
+    """Return what one pass of the array covers of a tensor along a loop; one step if it streams."""
+    return float(min(s[d] * a[d] if padded > 0 else s[d], dims[d]))
+
+
+@jit
 def end_cycles(dims, geo, tab, sca, s, a):
     """Return cycles of the first load and the last store: one array tile through DRAM and port."""
     if sca[OVERLAP] == 0:
         return 0.0
-    tile = np.empty((3, 8))
-    for tensor in range(3):
-        for d in range(8):
-            size = s[d] * a[d] if tab[PADDED, tensor] > 0 else s[d]
-            tile[tensor, d] = min(size, dims[d])
-    w, i, o = tile[0], tile[1], tile[2]
-    rows = (i[P] - 1) * geo[0] + (i[R] - 1) * geo[2] + 1
-    columns = (i[Q] - 1) * geo[1] + (i[S] - 1) * geo[3] + 1
-    count = (
-        w[G] * w[K] * w[C] * w[R] * w[S],
-        i[G] * i[N] * i[C] * rows * columns,
-        o[G] * o[N] * o[K] * o[P] * o[Q],
-    )
-    reads = (count[0] * tab[FILL_PORT, W] + count[1] * tab[FILL_PORT, I]) / sca[PORT_RATE]
+    on = tab[PADDED, W]
+    w = reach(dims, s, a, on, K) * reach(dims, s, a, on, C) * reach(dims, s, a, on, R)
+    w *= reach(dims, s, a, on, S) * reach(dims, s, a, on, G)
+    on = tab[PADDED, I]
+    rows = (reach(dims, s, a, on, P) - 1) * geo[0] + (reach(dims, s, a, on, R) - 1) * geo[2] + 1
+    columns = (reach(dims, s, a, on, Q) - 1) * geo[1] + (reach(dims, s, a, on, S) - 1) * geo[3] + 1
+    i = reach(dims, s, a, on, G) * reach(dims, s, a, on, N) * reach(dims, s, a, on, C)
+    i *= rows * columns
+    on = tab[PADDED, O]
+    o = reach(dims, s, a, on, G) * reach(dims, s, a, on, N) * reach(dims, s, a, on, K)
+    o *= reach(dims, s, a, on, P) * reach(dims, s, a, on, Q)
+    reads = (w * tab[FILL_PORT, W] + i * tab[FILL_PORT, I]) / sca[PORT_RATE]
     write_rate = sca[WRITE_RATE] if sca[WRITE_RATE] > 0 else sca[PORT_RATE]
-    writes = count[2] * tab[FILL_PORT, O] / write_rate
-    dram = 0.0
-    for tensor in range(3):
-        dram += count[tensor] * tab[FILL_DRAM, tensor]
-    return reads + writes + dram / sca[DRAM_RATE]
+    dram = w * tab[FILL_DRAM, W] + i * tab[FILL_DRAM, I] + o * tab[FILL_DRAM, O]
+    return reads + o * tab[FILL_PORT, O] / write_rate + dram / sca[DRAM_RATE]
 
 
 @jit
@@ -199,11 +202,15 @@ def finish(sca, compute, ends, energy, reads, writes, dram):
 @jit
 def keys(sca, energy, cycles):
     """Return what is compared: the objective, then what decides between equals."""
-    if sca[MODE] == 0:
+    if sca[MODE] == LATENCY:
         return cycles, energy
-    if sca[MODE] == 1:
+    if sca[MODE] == ENERGY:
         return energy, cycles
-    return energy * cycles, cycles
+    if sca[MODE] == EDP:
+        return energy * cycles, cycles
+    if sca[MODE] == PRODUCT:
+        return energy ** sca[WEIGHT_E] * cycles ** sca[WEIGHT_C], cycles
+    return energy * sca[WEIGHT_E] + cycles * sca[WEIGHT_C], cycles
 
 
 @jit
@@ -260,36 +267,6 @@ def rest(leaf, tensor):
             writes += leaf[LW + other] * times
             dram += leaf[LD + other] * times
     return energy, reads, writes, dram
-
-
-@jit
-def bound(dims, tab, sca, leaf, front, counts):
-    """Return keys that no mapping of this leaf, or of the set it stands for, can be below."""
-    best, second = np.inf, np.inf
-    for tensor in range(-1, 3):
-        if tensor >= 0 and tab[STAYS, tensor] == 0:
-            continue
-        energy, reads, writes, dram = rest(leaf, tensor)
-        row = max(tensor, 0)
-        for k in range(counts[row] if tensor >= 0 else 1):
-            times = front[row, k, 0] if tensor >= 0 else 0.0
-            place = k if tensor >= 0 else counts[row] - 1
-            e, c = finish(
-                sca, leaf[LCOMPUTE], leaf[LENDS],
-                energy + leaf[LE + row] * times + front[row, place, 1],
-                reads + leaf[LR + row] * times + front[row, place, 3],
-                writes + leaf[LW + row] * times + front[row, place, 4],
-                dram + leaf[LD + row] * times + front[row, place, 2],
-            )  # fmt: skip
-            first, other = keys(sca, e, c)
-            if less(first, other, best, second):
-                best, second = first, other
-        if tensor >= 0 and (tensor == O or leaf[LTAPS] == 1):
-            e, c = corner(dims, tab, sca, leaf, tensor, corner_inputs(leaf, tensor))
-            first, other = keys(sca, e, c)
-            if less(first, other, best, second):
-                best, second = first, other
-    return best, second
 
 
 @jit

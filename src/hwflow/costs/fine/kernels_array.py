@@ -1,4 +1,4 @@
-"""Compiled: unrollings over the array, scratchpad tiles, and the search over both."""
+"""Compiled: unrollings over the array, and scratchpad tiles."""
 
 # Numba infers the types of kernels at their first call.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, type-arg"
@@ -7,29 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from hwflow.costs.fine.kernels import (
-    LEAF,
-    I,
-    O,
-    W,
-    bound,
-    end_cycles,
-    fan_inputs,
-    fill_leaf,
-    jit,
-    less,
-)  # fmt: skip
-from hwflow.costs.fine.kernels_buffer import relax, visit
-from hwflow.costs.fine.layout import (
-    FULL,
-    MAX_LEAVES,
-    MAX_VISITS,
-    PAD,
-    PAD_CAP,
-    PADDED,
-    SHARED,
-    WHOLE_S,
-)  # fmt: skip
+from hwflow.costs.fine.kernels import I, O, W, jit
+from hwflow.costs.fine.layout import PAD, PAD_CAP, PADDED, SHARED, WHOLE_S
 from hwflow.costs.fine.shape import C, K, N, P, Q, R, S
 
 DIM_COUNT = 8
@@ -162,20 +141,6 @@ def set_steps(dims, s, most, u, lo, hi):
 
 
 @jit
-def rank(dims, geo, tab, sca, spatial, most, front, counts):
-    """Return the bounds of all unrollings, shape (n, 2)."""
-    u, lo, hi = np.empty(8), np.empty(8), np.empty(8)
-    leaf = np.empty(LEAF)
-    bounds = np.empty((len(spatial), 2))
-    for index in range(len(spatial)):
-        s = spatial[index]
-        set_steps(dims, s, most, u, lo, hi)
-        fill_leaf(dims, geo, tab, sca, s, u, lo, hi, float(s[K]), 0.0, leaf)
-        bounds[index] = bound(dims, tab, sca, leaf, front, counts)
-    return bounds
-
-
-@jit
 def most_in_pe(dims, geo, tab, sca, order):
     """Return the largest tile along each loop that fits alone; 0 in the first if nothing fits."""
     most, ones = np.ones(8, np.int64), np.ones(8, np.int64)
@@ -188,154 +153,28 @@ def most_in_pe(dims, geo, tab, sca, order):
 
 
 @jit
-def array_tile(dims, geo, tab, sca, s, a, u, leaf):
-    """Fill the leaf of a whole inner tile; return its trips and the array tile."""
-    trips, tile = np.empty(8, np.int64), np.empty(8, np.int64)
-    exact = np.empty(8)
-    for d in range(8):
-        steps = int(u[d])
-        trips[d] = -(-steps // a[d])
-        exact[d] = trips[d]
-        tile[d] = a[d] * s[d]
-    fan = fan_inputs(dims, geo, s, exact if tab[PADDED, I] > 0 else u)
-    ends = end_cycles(dims, geo, tab, sca, s, a)
-    fill_leaf(dims, geo, tab, sca, s, u, exact, exact, fan, ends, leaf)
-    return trips, tile
+def idle(dims, tab, tensor, d):
+    """Tell whether a scratchpad tile along `d` is never better than 1 while a tensor stays.
 
-
-@jit
-def look(dims, geo, tab, sca, s, a, u, leaf, best, found, winner):
-    """Visit an inner tile; keep it in `winner` (unrolling, tile) when it gives the best mapping."""
-    trips, tile = array_tile(dims, geo, tab, sca, s, a, u, leaf)
-    found[7] = 0
-    visit(dims, geo, tab, sca, leaf, tile, trips, min(s[7], dims[7]), best, found)
-    if found[7] == 1:
-        winner[0], winner[1] = s, a
-        winner[2, :7] = found[:7]
-
-
-@jit
-def grow(store, keys_):
-    """Double the space for stored leaves."""
-    bigger = np.empty((2 * len(store), store.shape[1]), store.dtype)
-    bigger[: len(store)] = store
-    keys_2 = np.empty((2 * len(keys_), 2))
-    keys_2[: len(keys_)] = keys_
-    return bigger, keys_2
-
-
-@jit
-def search(dims, geo, tab, sca, spatial, order, start):
-    """Search the mapspace exhaustively with admissible pruning.
-
-    `order` are the loops that may be tiled in a PE, `start` an incumbent's keys. Returns
-    (best keys, energy, cycles), the winner (unrolling, tile, rest), counts (leaves, visits,
-    proven) and the keys of the lower bound.
+    The tensor is reused over `d` whatever the tile, and smaller array tiles leave more choice in
+    the buffer. Only the halo of inputs may make tiles of P and Q (R and S) worth their room.
     """
-    best = np.array([start[0], start[1], np.inf, np.inf])
-    winner = np.zeros((3, 8), np.int64)
-    tally = np.zeros(4, np.int64)
-    low = np.array([np.inf, np.inf])
-    most = most_in_pe(dims, geo, tab, sca, order)
-    if most[0] == 0:
-        return best, winner, tally, low
-    front, counts = relax(dims, geo, tab, sca)
-    if counts[0] == 0:
-        return best, winner, tally, low
-    bounds = rank(dims, geo, tab, sca, spatial, most, front, counts)
-    ranked = np.argsort(bounds[:, 0])
-    found = np.zeros(8, np.int64)
-    u, lo, hi = np.empty(8), np.empty(8), np.empty(8)
-    leaf = np.empty(LEAF)
-    store, stored = np.empty((1024, 9), np.int32), np.empty((1024, 2))
-    record = np.array([np.inf, np.inf])
-    kept = 0
-    depth = len(order)
-    sizes = np.empty((depth + 1, 512), np.int64)
-    length, at = np.zeros(depth + 1, np.int64), np.zeros(depth + 1, np.int64)
-    a = np.ones(8, np.int64)
-    out_of_budget = False
-    for index in ranked:
-        if not less(bounds[index, 0], bounds[index, 1], best[0], best[1]):
-            if bounds[index, 0] > best[0] * (1 + 1e-9):
-                break
-            continue
-        if tally[0] > sca[MAX_LEAVES] or tally[1] > sca[MAX_VISITS]:
-            out_of_budget = True
-            low[0], low[1] = bounds[index, 0], bounds[index, 1]
-            break
-        s = spatial[index]
-        set_steps(dims, s, most, u, lo, hi)
-        a[:] = 1
-        level = 0
-        at[0] = -1
-        while level >= 0:
-            if level < depth and at[level] < 0:
-                d = order[level]
-                top = largest(tab, sca, geo, a, d, min(most[d], int(u[d])))
-                whole = sca[WHOLE_S] > 0 and d == S
-                length[level] = choices(int(u[d]), top, sca[FULL] > 0, whole, sizes[level])
-                at[level] = 0
-            if level == depth or at[level] >= length[level]:
-                if level < depth:
-                    d = order[level]
-                    a[d] = 1
-                    lo[d], hi[d] = -(-u[d] // min(most[d], u[d])), u[d]
-                level -= 1
-                if level >= 0:
-                    at[level] += 1
-                continue
-            d = order[level]
-            a[d] = sizes[level, at[level]]
-            lo[d] = -(-u[d] // a[d])
-            hi[d] = lo[d]
-            tally[0] += 1
-            last = level == depth - 1
-            if last:
-                fan = fan_inputs(dims, geo, s, lo if tab[PADDED, I] > 0 else u)
-                ends = end_cycles(dims, geo, tab, sca, s, a)
-            else:
-                fan, ends = float(s[K]), 0.0
-            fill_leaf(dims, geo, tab, sca, s, u, lo, hi, fan, ends, leaf)
-            first, second = bound(dims, tab, sca, leaf, front, counts)
-            if not less(first, second, best[0], best[1]):
-                at[level] += 1
-                continue
-            if not last:
-                level += 1
-                at[level] = -1
-                continue
-            if less(first, second, record[0], record[1]):
-                record[0], record[1] = first, second
-                tally[1] += 1
-                look(dims, geo, tab, sca, s, a, u, leaf, best, found, winner)
-            else:
-                if kept == len(store):
-                    store, stored = grow(store, stored)
-                store[kept, :8] = a
-                store[kept, 8] = index
-                stored[kept, 0], stored[kept, 1] = first, second
-                kept += 1
-            at[level] += 1
-    tally[2] = kept
-    reached = np.argsort(stored[:kept, 0])
-    if kept > 0 and out_of_budget and stored[reached[0], 0] < low[0]:
-        low[0], low[1] = stored[reached[0], 0], stored[reached[0], 1]
-    for item in reached:
-        if not less(stored[item, 0], stored[item, 1], best[0], best[1]):
-            if stored[item, 0] > best[0] * (1 + 1e-9):
-                break
-            continue
-        if tally[1] > sca[MAX_VISITS]:
-            if stored[item, 0] < low[0]:
-                low[0], low[1] = stored[item, 0], stored[item, 1]
-            return best, winner, tally, low
-        s = spatial[store[item, 8]]
-        set_steps(dims, s, most, u, lo, hi)
-        a[:] = store[item, :8]
-        tally[1] += 1
-        look(dims, geo, tab, sca, s, a, u, leaf, best, found, winner)
-    if not out_of_budget or low[0] >= best[0]:
-        low[0], low[1] = best[0], best[1]
-        tally[3] = 1
-    return best, winner, tally, low
+    halo = tab[PADDED, I] > 0
+    if tensor == I:
+        return d == K
+    if tensor == O:
+        return d == C or (d in (R, S) and (not halo or dims[d - R + P] == 1))
+    if tensor == W:
+        return d == N or (d in (P, Q) and (not halo or dims[d - P + R] == 1))
+    return False
+
+
+@jit
+def tiled(dims, tab, sca, order, tensor, loops):
+    """List the loops to tile in a PE while a tensor stays; return how many."""
+    count = 0
+    for d in order:
+        if not idle(dims, tab, tensor, d) or (sca[WHOLE_S] > 0 and d == S):
+            loops[count] = d
+            count += 1
+    return count

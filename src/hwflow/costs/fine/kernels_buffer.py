@@ -16,6 +16,7 @@ from hwflow.costs.fine.kernels import (
     LTAPS,
     LTK,
     LW,
+    I,
     O,
     W,
     corner,
@@ -28,8 +29,12 @@ from hwflow.costs.fine.kernels import (
     rest,
     room,
 )  # fmt: skip
-from hwflow.costs.fine.layout import BUFFER, ROOM, STAYS, WHOLE_MAPS
+from hwflow.costs.fine.layout import BUFFER, ROOM, WHOLE_MAPS
 from hwflow.costs.fine.shape import C, G, K, N, P, Q, R, S
+
+WINDOW = 7
+"""Figures of a buffer tile over N P Q: trips, inputs from DRAM, room for inputs and for outputs in
+elements of one channel and one kernel, and its sizes."""
 
 FRONT = 512
 """Trips of a group that the front tells apart; more count as so many."""
@@ -43,20 +48,6 @@ def elements_of(dims):
         0.0,
         float(dims[G]) * dims[N] * dims[K] * dims[P] * dims[Q],
     )
-
-
-@jit
-def channels_trips(tab, sca, dims, groups, n, k, rows, columns, p, q, unit, trips):
-    """Return DRAM trips of C with the largest tile of whole units that fits, 0 if none does."""
-    left = sca[BUFFER] - float(groups) * n * k * p * q * tab[ROOM, O]
-    taps = dims[R] * dims[S]
-    each = float(groups) * (k * taps * tab[ROOM, W] + n * rows * columns * tab[ROOM, 1])
-    if left < 0:
-        return 0
-    if each * dims[C] <= left:
-        return 1
-    times = int(left / each) // unit
-    return 0 if times == 0 else -(-trips // times)
 
 
 @jit
@@ -92,6 +83,90 @@ def split_lists(trips, whole_maps):
 
 
 @jit
+def windows(dims, geo, sca, a, t):
+    """List buffer tiles over N P Q that may be best: rows of WINDOW figures.
+
+    Tiles are multiples of `a`, `t` over the layer. One that moves no less, and takes no less room
+    for inputs and outputs, than another is left out.
+    """
+    inner, outer, length = split_lists((t[N], t[P], t[Q], 1), sca[WHOLE_MAPS])
+    found, count = np.empty((64, WINDOW)), 0
+    for x in range(length[0]):
+        n = min(inner[0, x] * a[N], dims[N])
+        for y in range(length[1]):
+            p = min(inner[1, y] * a[P], dims[P])
+            rows = (p - 1) * geo[0] + (dims[R] - 1) * geo[2] + 1
+            for z in range(length[2]):
+                q = min(inner[2, z] * a[Q], dims[Q])
+                columns = (q - 1) * geo[1] + (dims[S] - 1) * geo[3] + 1
+                trips = outer[0, x] * outer[1, y] * outer[2, z]
+                inputs = inputs_moved(dims, geo, outer[1, y], outer[2, z])
+                count = add_window(
+                    found,
+                    count,
+                    (
+                        float(trips),
+                        inputs,
+                        n * rows * columns,
+                        float(n * p * q),
+                        float(n),
+                        float(p),
+                        float(q),
+                    ),
+                )
+                if count == len(found):
+                    bigger = np.empty((2 * count, WINDOW))
+                    bigger[:count] = found
+                    found = bigger
+    return found[:count]
+
+
+@jit
+def add_window(found, count, row):
+    """Enter a tile unless another is as good in all respects; drop those it beats."""
+    for k in range(count - 1, -1, -1):
+        other = found[k]
+        if other[0] <= row[0] and other[1] <= row[1] and other[2] <= row[2] and other[3] <= row[3]:
+            return count
+    kept = 0
+    for k in range(count):
+        other = found[k]
+        if row[0] > other[0] or row[1] > other[1] or row[2] > other[2] or row[3] > other[3]:
+            if kept < k:
+                found[kept] = other
+            kept += 1
+    for column in range(WINDOW):
+        found[kept, column] = row[column]
+    return kept + 1
+
+
+@jit
+def channels_trips(tab, sca, dims, groups, k, pixels, outputs, unit, trips):
+    """Return DRAM trips of C with the largest tile of whole units that fits, 0 if none does."""
+    left = sca[BUFFER] - float(groups) * k * outputs * tab[ROOM, O]
+    each = float(groups) * (k * dims[R] * dims[S] * tab[ROOM, W] + pixels * tab[ROOM, I])
+    if left < 0:
+        return 0
+    if each * dims[C] <= left:
+        return 1
+    times = int(left / each) // unit
+    return 0 if times == 0 else -(-trips // times)
+
+
+@jit
+def kernels_trips(tab, sca, dims, groups, c, pixels, outputs, unit, trips):
+    """Return DRAM trips of K likewise, beside a tile of `c` channels."""
+    left = sca[BUFFER] - float(groups) * c * pixels * tab[ROOM, I]
+    each = float(groups) * (c * dims[R] * dims[S] * tab[ROOM, W] + outputs * tab[ROOM, O])
+    if left < 0:
+        return 0
+    if each * dims[K] <= left:
+        return 1
+    times = int(left / each) // unit
+    return 0 if times == 0 else -(-trips // times)
+
+
+@jit
 def relax(dims, geo, tab, sca):
     """Return the fronts, shape (3, FRONT, 5), and their lengths.
 
@@ -99,26 +174,18 @@ def relax(dims, geo, tab, sca):
     reads, port writes of DRAM transfers with so many trips or fewer), over unit-granular tiles.
     """
     least = np.full((3, FRONT + 1, 4), np.inf)
-    inner, outer, length = split_lists((dims[N], dims[P], dims[Q], dims[K]), sca[WHOLE_MAPS])
     elements = elements_of(dims)
-    for x in range(length[0]):
-        n = inner[0, x]
-        for y in range(length[1]):
-            p = inner[1, y]
-            rows = (p - 1) * geo[0] + (dims[R] - 1) * geo[2] + 1
-            for z in range(length[2]):
-                q = inner[2, z]
-                columns = (q - 1) * geo[1] + (dims[S] - 1) * geo[3] + 1
-                if room(tab, sca, 1, n, 1, 1, rows, columns, dims[R] * dims[S], p, q) < 0:
-                    continue
-                inputs = inputs_moved(dims, geo, outer[1, y], outer[2, z])
-                trips_m = outer[0, x] * outer[1, y] * outer[2, z]
-                for v in range(length[3]):
-                    trips_c = channels_trips(
-                        tab, sca, dims, 1, n, inner[3, v], rows, columns, p, q, 1, dims[C]
-                    )
-                    if trips_c > 0:
-                        note(least, tab, elements, inputs, trips_m, outer[3, v], trips_c)
+    for row in windows(dims, geo, sca, np.ones(8, np.int64), dims):
+        trips_m, inputs, pixels, outputs = int(row[0]), row[1], row[2], row[3]
+        outer = kernels_trips(tab, sca, dims, 1, 1, pixels, outputs, 1, dims[K])
+        last = dims[C] + 1
+        while 0 < outer <= dims[K] and last > 1:
+            k = -(-dims[K] // outer)
+            trips_c = channels_trips(tab, sca, dims, 1, k, pixels, outputs, 1, dims[C])
+            if 0 < trips_c < last:
+                last = trips_c
+                note(least, tab, elements, inputs, trips_m, outer, trips_c)
+            outer = dims[K] + 1 if k == 1 else -(-dims[K] // (k - 1))
     return fronts(least)
 
 
@@ -154,24 +221,6 @@ def fronts(least):
 
 
 @jit
-def weigh(tab, sca, leaf, elements, inputs, trips, transfer, best, found, tile, outer_stay):
-    """Compare a buffer tile under each tensor that may stay in the PEs with the best so far."""
-    e0, r0, w0, d0 = transfer
-    for tensor in range(-1, 3):
-        if tensor >= 0 and tab[STAYS, tensor] == 0:
-            continue
-        energy, reads, writes, dram = rest(leaf, tensor)
-        row = max(tensor, 0)
-        times = float(trips[row]) if tensor >= 0 else 0.0
-        e, c = finish(
-            sca, leaf[LCOMPUTE], leaf[LENDS],
-            energy + leaf[LE + row] * times + e0, reads + leaf[LR + row] * times + r0,
-            writes + leaf[LW + row] * times + w0, dram + leaf[LD + row] * times + d0,
-        )  # fmt: skip
-        enter(sca, e, c, best, found, tile, tensor, outer_stay)
-
-
-@jit
 def enter(sca, energy, cycles, best, found, tile, inner_stay, outer_stay):
     """Keep a mapping if it is the best so far."""
     first, second = keys(sca, energy, cycles)
@@ -183,20 +232,19 @@ def enter(sca, energy, cycles, best, found, tile, inner_stay, outer_stay):
 
 
 @jit
-def corners(dims, geo, tab, sca, leaf, a, t, groups, best, found):
+def corners(dims, geo, tab, sca, leaf, a, t, groups, tensor, best, found):
     """Compare the mappings whose stationary tensor stays through DRAM's loops too."""
+    if tensor < 0 or (tensor != O and leaf[LTAPS] > 1):
+        return
     tile = (
         min(a[N], dims[N]), min(a[K], dims[K]), min(a[C], dims[C]), min(a[P], dims[P]),
         min(a[Q], dims[Q]),
     )  # fmt: skip
-    here = inputs_moved(dims, geo, t[P], t[Q])
-    split = sca[WHOLE_MAPS] > 0 and t[P] * t[Q] > 1
-    for tensor in range(1, 3):
-        if tab[STAYS, tensor] > 0 and not split and (tensor == O or leaf[LTAPS] == 1):
-            inputs = here * (leaf[LTK] if tensor == O else 1.0)
+    if tensor != W:
+        if sca[WHOLE_MAPS] == 0 or t[P] * t[Q] == 1:
+            inputs = inputs_moved(dims, geo, t[P], t[Q]) * (leaf[LTK] if tensor == O else 1.0)
             e, c = corner(dims, tab, sca, leaf, tensor, inputs)
             enter(sca, e, c, best, found, tile, tensor, tensor)
-    if tab[STAYS, W] == 0 or leaf[LTAPS] > 1:
         return
     taps = dims[R] * dims[S]
     inner, outer, length = split_lists((1, t[P], t[Q], 1), sca[WHOLE_MAPS])
@@ -213,93 +261,68 @@ def corners(dims, geo, tab, sca, leaf, a, t, groups, best, found):
 
 
 @jit
-def visit(dims, geo, tab, sca, leaf, a, t, groups, best, found):
+def cheapest(tab, sca, leaf, array, elements, inputs, trips, tensor):
+    """Return (energy, cycles, tensor that stays in the buffer) at the best order of DRAM's loops.
+
+    `trips` are those of N P Q, K and C in DRAM, `array` what the others' moves to the array cost.
+    """
+    row = max(tensor, 0)
+    times = float(trips[row]) if tensor >= 0 else 0.0
+    energy, cycles, kept = np.inf, np.inf, 0
+    first, second = np.inf, np.inf
+    for stay in range(3):
+        e0, r0, w0, d0 = moved(tab, elements, inputs, trips[0], trips[1], trips[2], stay)
+        e, c = finish(
+            sca, leaf[LCOMPUTE], leaf[LENDS],
+            array[0] + leaf[LE + row] * times + e0, array[1] + leaf[LR + row] * times + r0,
+            array[2] + leaf[LW + row] * times + w0, array[3] + leaf[LD + row] * times + d0,
+        )  # fmt: skip
+        one, two = keys(sca, e, c)
+        if less(one, two, first, second):
+            first, second, energy, cycles, kept = one, two, e, c, stay
+    return energy, cycles, kept
+
+
+@jit
+def fits_buffer(dims, geo, tab, sca, a, groups):
+    """Tell whether an array tile, clipped at the layer, fits the buffer."""
+    n, k, c = min(a[N], dims[N]), min(a[K], dims[K]), min(a[C], dims[C])
+    p, q = min(a[P], dims[P]), min(a[Q], dims[Q])
+    rows = (p - 1) * geo[0] + (dims[R] - 1) * geo[2] + 1
+    columns = (q - 1) * geo[1] + (dims[S] - 1) * geo[3] + 1
+    return room(tab, sca, groups, n, k, c, rows, columns, dims[R] * dims[S], p, q) >= 0
+
+
+@jit
+def visit(dims, tab, sca, leaf, a, t, groups, tensor, listed, best, found):
     """Search all buffer tiles that are multiples of the array tile `a`, `t` trips over the layer.
 
-    Updates `best` (keys, energy, cycles) and `found` (tile N K C P Q, what stays in the PEs, what
-    stays in the buffer, a flag).
+    `listed` are its windows, `tensor` stays in the PEs. Updates `best` (keys, energy, cycles) and
+    `found` (tile N K C P Q, what stays in the PEs, what stays in the buffer, a flag).
     """
-    taps = dims[R] * dims[S]
     least_k, least_c = min(a[K], dims[K]), min(a[C], dims[C])
-    rows = (min(a[P], dims[P]) - 1) * geo[0] + (dims[R] - 1) * geo[2] + 1
-    columns = (min(a[Q], dims[Q]) - 1) * geo[1] + (dims[S] - 1) * geo[3] + 1
-    if room(
-        tab, sca, groups, min(a[N], dims[N]), least_k, least_c, rows, columns, taps,
-        min(a[P], dims[P]), min(a[Q], dims[Q]),
-    ) < 0:  # fmt: skip
-        return
-    corners(dims, geo, tab, sca, leaf, a, t, groups, best, found)
-    elements = elements_of(dims)
-    inner, outer, length = split_lists((t[N], t[P], t[Q], t[K]), sca[WHOLE_MAPS])
-    for x in range(length[0]):
-        n = min(inner[0, x] * a[N], dims[N])
-        for y in range(length[1]):
-            p = min(inner[1, y] * a[P], dims[P])
-            rows = (p - 1) * geo[0] + (dims[R] - 1) * geo[2] + 1
-            for z in range(length[2]):
-                q = min(inner[2, z] * a[Q], dims[Q])
-                columns = (q - 1) * geo[1] + (dims[S] - 1) * geo[3] + 1
-                trips_m = outer[0, x] * outer[1, y] * outer[2, z]
-                inputs = inputs_moved(dims, geo, outer[1, y], outer[2, z])
-                low_k, low_c = most_room(
-                    dims, tab, sca, groups, n, rows, columns, p, q, a, t, least_k, least_c
-                )
-                if low_k == 0 or not hopeful(
-                    tab, sca, leaf, elements, inputs, trips_m, low_k, low_c, best
-                ):
-                    continue
-                for v in range(length[3]):
-                    if outer[3, v] < low_k:
-                        continue
-                    k = min(inner[3, v] * a[K], dims[K])
-                    trips_c = channels_trips(
-                        tab, sca, dims, groups, n, k, rows, columns, p, q, a[C], t[C]
-                    )
-                    if trips_c == 0:
-                        continue
-                    trips = (trips_m, outer[3, v], trips_c)
-                    c = min(-(-t[C] // trips_c) * a[C], dims[C])
-                    for stay in range(3):
-                        transfer = moved(tab, elements, inputs, trips_m, trips[1], trips_c, stay)
-                        weigh(
-                            tab, sca, leaf, elements, inputs, trips, transfer, best, found,
-                            (n, k, c, p, q), stay,
-                        )  # fmt: skip
-
-
-@jit
-def most_room(dims, tab, sca, groups, n, rows, columns, p, q, a, t, least_k, least_c):
-    """Return the fewest DRAM trips of K and of C that fit beside so many outputs, 0 if none."""
-    taps = dims[R] * dims[S]
-    pixels = float(n) * rows * columns * tab[ROOM, 1]
-    per_k = groups * (least_c * taps * tab[ROOM, W] + float(n) * p * q * tab[ROOM, O])
-    left = sca[BUFFER] - groups * least_c * pixels
-    if left < per_k * least_k:
-        return 0, 0
-    low_k = 1
-    if per_k * dims[K] > left:
-        low_k = -(-t[K] // max(1, int(left / per_k) // a[K]))
-    low_c = channels_trips(tab, sca, dims, groups, n, least_k, rows, columns, p, q, a[C], t[C])
-    return low_k, max(1, low_c)
-
-
-@jit
-def hopeful(tab, sca, leaf, elements, inputs, trips_m, trips_k, trips_c, best):
-    """Tell whether tiles of at least so many trips may be below the best so far."""
-    for stay in range(3):
-        e0, r0, w0, d0 = moved(tab, elements, inputs, trips_m, trips_k, trips_c, stay)
-        for tensor in range(-1, 3):
-            if tensor >= 0 and tab[STAYS, tensor] == 0:
-                continue
-            energy, reads, writes, dram = rest(leaf, tensor)
-            row = max(tensor, 0)
-            times = float((trips_m, trips_k, trips_c)[row]) if tensor >= 0 else 0.0
-            e, c = finish(
-                sca, leaf[LCOMPUTE], leaf[LENDS],
-                energy + leaf[LE + row] * times + e0, reads + leaf[LR + row] * times + r0,
-                writes + leaf[LW + row] * times + w0, dram + leaf[LD + row] * times + d0,
-            )  # fmt: skip
-            first, second = keys(sca, e, c)
-            if less(first, second, best[0], best[1]):
-                return True
-    return False
+    elements, array = elements_of(dims), rest(leaf, tensor)
+    for row in listed:
+        trips_m, inputs, pixels, outputs = int(row[0]), row[1], row[2], row[3]
+        low_c = channels_trips(tab, sca, dims, groups, least_k, pixels, outputs, a[C], t[C])
+        outer = kernels_trips(tab, sca, dims, groups, least_c, pixels, outputs, a[K], t[K])
+        if low_c == 0 or outer == 0:
+            continue
+        at = (trips_m, outer, low_c)
+        e, c, _ = cheapest(tab, sca, leaf, array, elements, inputs, at, tensor)
+        first, second = keys(sca, e, c)
+        if not less(first, second, best[0], best[1]):
+            continue
+        last = t[C] + 1
+        while outer <= t[K] and last > 1:
+            inner = -(-t[K] // outer)
+            k = min(inner * a[K], dims[K])
+            trips_c = channels_trips(tab, sca, dims, groups, k, pixels, outputs, a[C], t[C])
+            if 0 < trips_c < last:
+                last = trips_c
+                at = (trips_m, outer, trips_c)
+                e, c, stay = cheapest(tab, sca, leaf, array, elements, inputs, at, tensor)
+                size = min(-(-t[C] // trips_c) * a[C], dims[C])
+                tile = (int(row[4]), k, size, int(row[5]), int(row[6]))
+                enter(sca, e, c, best, found, tile, tensor, stay)
+            outer = t[K] + 1 if inner == 1 else -(-t[K] // (inner - 1))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hwflow.costs.fine.memories import Memory
 from hwflow.costs.fine.rates import Rates
-from hwflow.costs.fine.result import OBJECTIVES, Settings
+from hwflow.costs.fine.result import Settings
 from hwflow.costs.fine.shape import OUTPUTS, Shape
 
 # Rows of the table per tensor: joules, port reads, port writes and DRAM bits per element moved
@@ -26,9 +26,9 @@ TABLE_ROWS = 16
 # Entries of the vector of scalars.
 (
     E0, PR0, PW0, DB0, DRAM_RATE, PORT_RATE, WRITE_RATE, STEP, LANES, OVERLAP, BUFFER, SHARED,
-    IDLE, MODE, FULL, WHOLE_S, MAX_LEAVES, MAX_VISITS, WHOLE_MAPS,
-) = range(19)  # fmt: skip
-SCALARS = 19
+    IDLE, MODE, WEIGHT_E, WEIGHT_C, FULL, WHOLE_S, MAX_LEAVES, MAX_VISITS, WHOLE_MAPS,
+) = range(21)  # fmt: skip
+SCALARS = 21
 
 Floats = NDArray[np.float64]
 
@@ -83,7 +83,9 @@ def scalars(
     vector[DRAM_RATE : WRITE_RATE + 1] = far.rate, near.rate, near.write_rate
     vector[STEP : OVERLAP + 1] = rates.step_cycles, rates.lanes, near.overlapped
     vector[BUFFER : IDLE + 1] = near.capacity, rates.shared, rates.idle_j
-    vector[MODE] = OBJECTIVES.index(settings.objective)
+    goal = settings.goal
+    vector[MODE], vector[WEIGHT_E] = goal.mode, goal.energy
+    vector[WEIGHT_C] = goal.per_cycle(rates.clock_hz)
     vector[FULL], vector[WHOLE_S] = settings.full, whole_s
     vector[MAX_LEAVES], vector[MAX_VISITS] = settings.max_leaves, settings.max_visits
     vector[WHOLE_MAPS] = settings.whole_maps

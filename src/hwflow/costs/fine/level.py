@@ -76,16 +76,16 @@ class Fine(LayerLevel):
         cache: Cache | Path | str | None = None,
         before_compiling: Callable[[], None] | None = None,
     ) -> None:
-        """Seek mappings of least `objective`: "latency", "energy" or "edp" (their product).
+        """Seek mappings of least `objective`: "latency", "energy", "edp" (their product) or a mix.
 
+        Mixes are powers, "energy^1*latency^2", or sums, "0.3*energy+0.7*latency" (J and s).
         `full` tries every scratchpad size instead of divisors and the two largest. A search stops
         after `time_limit` seconds with the best so far and a certified gap. `cache` is a file that
         keeps mappings for later processes (:func:`~hwflow.costs.fine.cache.user_file`), or a Cache
         to share; without one they are kept in memory. `before_compiling` is called when the search
         must be compiled first, which takes about half a minute.
         """
-        limit: dict[str, Any] = {} if time_limit is None else {"seconds": time_limit}
-        self.settings = Settings(objective, full, **limit)
+        self.settings = Settings(objective, full, seconds=time_limit)
         self.cache = cache if isinstance(cache, Cache) else Cache(cache)
         self.before_compiling = before_compiling
         self._rows: dict[tuple[object, ...], Row] = {}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 from hwflow.costs.fine.nest import Mapping
-from hwflow.errors import HwflowError, unknown_name
+from hwflow.costs.fine.objectives import Goal, goal_of
+from hwflow.errors import HwflowError
 
-Objective = Literal["latency", "energy", "edp"]
-OBJECTIVES: tuple[Objective, ...] = ("latency", "energy", "edp")
+Objective = str
+"""A text that :func:`~hwflow.costs.fine.objectives.goal_of` reads."""
 
 MAX_LEAVES = 20_000_000
 MAX_VISITS = 200_000
@@ -25,16 +26,29 @@ class Settings:
     """Whether buffer tiles must hold whole output maps, as in the model of ISCA 2016."""
     max_leaves: int = MAX_LEAVES
     max_visits: int = MAX_VISITS
+    seconds: float | None = None
+    """Wall time after which a search stops with the best mapping so far; None for no limit."""
 
     def __post_init__(self) -> None:
-        if self.objective not in OBJECTIVES:
-            raise HwflowError(unknown_name("objective", self.objective, OBJECTIVES))
+        """Write the objective in its one way; raises HwflowError for one that cannot be read."""
+        object.__setattr__(self, "objective", goal_of(self.objective).spelling)
+        if self.seconds is not None and not self.seconds > 0:
+            raise HwflowError(
+                f"Settings.seconds is {self.seconds}: a search needs a positive number of seconds, "
+                "or None for no limit."
+            )
+
+    @property
+    def goal(self) -> Goal:
+        """What is minimised."""
+        return goal_of(self.objective)
 
     def key(self) -> str:
-        """Return what identifies the settings."""
+        """Return what identifies the settings; results under a time limit are kept apart."""
         space = "full" if self.full else "default"
         space += "-whole_maps" if self.whole_maps else ""
-        return f"{self.objective}-{space}-{self.max_leaves}-{self.max_visits}"
+        limit = "" if self.seconds is None else f"-{self.seconds:g}s"
+        return f"{self.objective}-{space}-{self.max_leaves}-{self.max_visits}{limit}"
 
 
 @dataclass(frozen=True, slots=True)

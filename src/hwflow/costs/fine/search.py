@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
+from numpy.typing import NDArray
 
 from hwflow.costs.fine.compiled import search as _search
 from hwflow.costs.fine.deep import best_deep
@@ -32,10 +37,11 @@ def best_mapping(
     space, figures = mapspace(machine), rates(machine, shape, bits)
     tab = table(figures)
     sca = scalars(figures, shape, tab, settings, whole_s=space.whole_rows)
-    best, winner, tally, low = _search(
-        np.array(shape.dims, np.int64), geometry(shape), tab, sca, space.unrollings(shape),
-        space.pe_loops, np.array([np.inf, np.inf]),
-    )  # fmt: skip
+    with stopping(settings.seconds) as stop:
+        best, winner, tally, low = _search(
+            np.array(shape.dims, np.int64), geometry(shape), tab, sca, space.unrollings(shape),
+            space.pe_loops, np.array([np.inf, np.inf]), stop,
+        )  # fmt: skip
     if not np.isfinite(best[0]):
         raise WorkloadError(too_small(machine, shape, figures))
     spread, tile, rest = ([int(x) for x in row] for row in winner)
@@ -52,6 +58,22 @@ def best_mapping(
         mapping, float(best[2]), float(best[3]), float(best[0]), float(low[0]), int(tally[0]),
         int(tally[1]),
     )  # fmt: skip
+
+
+@contextmanager
+def stopping(seconds: float | None) -> Iterator[NDArray[np.int64]]:
+    """Yield a flag that becomes 1 after so many seconds of wall time; compiled code looks at it."""
+    stop = np.zeros(1, np.int64)
+    if seconds is None:
+        yield stop
+        return
+    timer = threading.Timer(seconds, lambda: stop.__setitem__(0, 1))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield stop
+    finally:
+        timer.cancel()
 
 
 def _buffer_tile(shape: Shape, rest: list[int], spread: list[int]) -> tuple[int, ...]:
