@@ -389,12 +389,12 @@ class Oracle:
 
     def best(self, objective: str, orders: tuple[str, ...] = SHORT) -> tuple[float, float, int]:
         """Return the least keys over the whole mapspace, and how many mappings were scored."""
-        best, count = (inf, inf), 0
+        best, count, clock = (inf, inf), 0, self.machine.clock.value
         levels = max(2, len(self.levels))
         for spread, a, blocks in self.nests():
             for nest in product(orders, repeat=levels):
                 count += 1
-                best = smaller(best, keys(objective, *self.price(spread, a, blocks, nest)))
+                best = smaller(best, keys(objective, *self.price(spread, a, blocks, nest), clock))
         return (*best, count)
 
 
@@ -403,10 +403,22 @@ def even(whole: int, parts: int) -> list[int]:
     return [whole // parts + (index < whole % parts) for index in range(parts)]
 
 
-def keys(objective: str, energy: float, cycles: float) -> tuple[float, float]:
+def keys(objective: str, energy: float, cycles: float, clock: float = 1.0) -> tuple[float, float]:
     if objective == "latency":
         return cycles, energy
-    return (energy, cycles) if objective == "energy" else (energy * cycles, cycles)
+    if objective == "energy":
+        return energy, cycles
+    if "+" in objective:
+        shares = {
+            name: float(share) for share, name in (t.split("*") for t in objective.split("+"))
+        }
+        return shares["energy"] * energy + shares["latency"] * cycles / clock, cycles
+    powers = {"energy": 1.0, "latency": 1.0}
+    if objective != "edp":
+        powers = {
+            name: float(power) for name, power in (t.split("^") for t in objective.split("*"))
+        }
+    return energy ** powers["energy"] * cycles ** powers["latency"], cycles
 
 
 def smaller(first: tuple[float, float], second: tuple[float, float]) -> tuple[float, float]:

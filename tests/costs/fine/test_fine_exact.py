@@ -38,7 +38,13 @@ def check(
     assert found.gap == 0
 
 
-GOALS = st.sampled_from(("latency", "energy", "edp"))
+MIXES = (
+    "energy^1*latency^2",
+    "energy^0.5*latency^1",
+    "3*energy+0.002*latency",
+    "1*energy+9*latency",
+)
+GOALS = st.sampled_from(("latency", "energy", "edp", *MIXES))
 
 
 @settings(max_examples=220, derandomize=True, deadline=None, suppress_health_check=QUIET)

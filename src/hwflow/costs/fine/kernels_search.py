@@ -222,9 +222,9 @@ def descend(layer, stop, s, index, tensor, loops, most, relaxed, costs, work, st
         first, second = bound_tile(layer, s, tensor, most, relaxed, costs, work)
         if not less(first, second, best[0], best[1]):
             at[level] += 1
-            if level == depth - 1 and d in (K, C) and at[level] < length[level]:
-                if hopeless(layer, tensor, relaxed, leaf, ends, best):
-                    at[level] = length[level]
+            smaller = level == depth - 1 and d in (K, C) and at[level] < length[level]
+            if smaller and hopeless(layer, tensor, relaxed, leaf, ends, best):
+                at[level] = length[level]
             continue
         if level < depth - 1:
             level += 1
