@@ -66,20 +66,20 @@ def stationary(tab):
 
 
 @jit
-def rank(dims, geo, tab, sca, spatial, order, kinds, most, relaxed, costs):
-    """Return the bounds of all items, shape (stationary tensors x unrollings, 2)."""
+def rank(dims, geo, tab, sca, spatial, kinds, most, relaxed, leaf):
+    """Return loose bounds of all items, shape (stationary tensors x unrollings, 2).
+
+    Every loop is taken at its fewest trips at once; :func:`joint` is tighter and slower.
+    """
     u, lo, hi = np.empty(8), np.empty(8), np.empty(8)
-    free, loops, ones = np.zeros(8, np.int64), np.zeros(8, np.int64), np.ones(8, np.int64)
     bounds = np.empty((len(kinds) * len(spatial), 2))
-    for kind in range(len(kinds)):
-        count = tiled(dims, tab, sca, order, kinds[kind], loops)
-        for index in range(len(spatial)):
-            s = spatial[index]
-            set_steps(dims, s, most, u, lo, hi)
-            open_loops(loops, count, u, lo, hi, free)
-            unit_costs(dims, tab, s, costs[0])
-            bounds[kind * len(spatial) + index] = joint(
-                dims, geo, tab, sca, most, kinds[kind], s, u, ones, lo, hi, free, relaxed, costs
+    for index in range(len(spatial)):
+        s = spatial[index]
+        set_steps(dims, s, most, u, lo, hi)
+        fill_leaf(dims, geo, tab, sca, s, u, lo, hi, float(s[K]), 0.0, leaf)
+        for kind in range(len(kinds)):
+            bounds[kind * len(spatial) + index] = whole(
+                dims, tab, sca, leaf, relaxed[0], relaxed[1], kinds[kind]
             )
     return bounds
 
@@ -283,9 +283,9 @@ def search(dims, geo, tab, sca, spatial, order, start, stop):
     costs = (np.empty((PARTS, 3)), np.empty((PARTS, 3)), np.empty(PARTS), np.empty(PARTS))
     far_costs(dims, tab, costs[1])
     kinds = stationary(tab)
-    bounds = rank(dims, geo, tab, sca, spatial, order, kinds, most, relaxed, costs)
     layer = (dims, geo, tab, sca)
     a, leaf, loops = np.ones(8, np.int64), np.empty(LEAF), np.zeros(8, np.int64)
+    bounds = rank(dims, geo, tab, sca, spatial, kinds, most, relaxed, leaf)
     work = (np.empty(8), np.empty(8), np.empty(8), np.zeros(8, np.int64), a, leaf)
     steps = (
         np.empty((8, most_sizes(dims)), np.int64), np.zeros(8, np.int64),
@@ -308,6 +308,12 @@ def search(dims, geo, tab, sca, spatial, order, start, stop):
         open_loops(loops, depth, work[0], work[1], work[2], work[3])
         unit_costs(dims, tab, s, costs[0])
         a[:] = 1
+        first, second = joint(
+            dims, geo, tab, sca, most, tensor, s, work[0], a, work[1], work[2], work[3], relaxed,
+            costs,
+        )  # fmt: skip
+        if not less(first, second, best[0], best[1]):
+            continue
         store, stored, count, pool, cut = descend(
             layer, stop, s, index, tensor, loops[:depth], most, relaxed, costs, work, steps, state,
             (store, stored, count, slots, pool),
