@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from toy import ToyQuality, toy_problem
 
+from hwflow.cli import main
 from hwflow.compare import Run, compare
 from hwflow.cost import Limits
 from hwflow.errors import HwflowError, StudyError
@@ -97,3 +99,24 @@ def test_nothing_to_compare_is_refused(tmp_path: Path) -> None:
         compare([])
     with pytest.raises(StudyError, match="no run folder"):
         compare([tmp_path / "missing"])
+
+
+def run(*words: str) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    assert not left.value.code
+
+
+def test_the_command_shows_contenders_best_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [ran(tmp_path / "n", NSGA2(population=8)), ran(tmp_path / "g", Greedy(), 60)]
+    run("compare", *map(str, runs), "--json")
+    plain = json.loads(capsys.readouterr().out)
+    medians = [one["quality"]["median"] for one in plain["contenders"]]
+    assert medians == sorted(medians, reverse=True)
+    run("compare", *map(str, runs))
+    shown = capsys.readouterr().out
+    names = [one["name"] for one in plain["contenders"]]
+    assert shown.index(names[0]) < shown.index(names[1])
+    assert "After 30 evaluations on eyeriss" in shown

@@ -18,6 +18,7 @@ from hwflow.units import show
 from hwflow.workload import Layer, Workload
 
 if TYPE_CHECKING:
+    from hwflow.compare import Comparison
     from hwflow.costing import Costing
     from hwflow.costs.fine.relief import Relief
     from hwflow.fidelity import Fidelity
@@ -288,5 +289,20 @@ def machine_table(machines: Sequence[Mapping[str, Any]]) -> Table:
         table.add_row(
             row["name"], f"{row['pes']:,}", show(row["peak_macs_per_s"], "MAC/s"),
             show(row["area_um2"], "um2", 2), row["description"],
+        )  # fmt: skip
+    return table
+
+
+def compare_table(found: Comparison) -> Table:
+    """Return contenders, best first: quality and hypervolume at the evaluations that all have."""
+    table = _table(f"After {found.evaluations} evaluations on {found.machine}")
+    for heading in ("solver", "seeds", "median", "least", "largest", "hypervolume"):
+        table.add_column(heading, justify="left" if heading == "solver" else "right")
+    for one in found.to_json()["contenders"]:
+        quality = one["quality"]
+        table.add_row(
+            one["name"], ", ".join(map(str, one["seeds"])),
+            *(f"{quality[key]:.4f}" for key in ("median", "least", "largest")),
+            f"{one['hypervolume']['median']:.3f}",
         )  # fmt: skip
     return table
