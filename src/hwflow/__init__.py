@@ -25,10 +25,12 @@ _WHERE = {
     "Choice": "space",
     "Coarse": "costs.coarse",
     "Cost": "cost",
+    "DDPG": "solvers.ddpg",
     "Design": "design",
     "Exhaustive": "solvers.exhaustive",
     "Fine": "costs.fine",
     "Front": "front",
+    "Greedy": "solvers.greedy",
     "HwflowError": "errors",
     "Layer": "workload",
     "Limits": "cost",
@@ -41,6 +43,7 @@ _WHERE = {
     "Space": "space",
     "Study": "study",
     "Trial": "front",
+    "Uniform": "solvers.uniform",
     "Workload": "workload",
     "fuse": "edits.fuse",
     "load": "models",
@@ -48,11 +51,13 @@ _WHERE = {
     "load_machine": "machine",
     "machine_names": "machine",
     "quantize": "edits.quantize",
+    "resize": "edits.resize",
     "search": "loop",
     "to_onnx": "export",
 }
 
 __all__ = [
+    "DDPG",
     "NSGA2",
     "Accelerator",
     "Accuracy",
@@ -63,6 +68,7 @@ __all__ = [
     "Exhaustive",
     "Fine",
     "Front",
+    "Greedy",
     "HwflowError",
     "Layer",
     "Limits",
@@ -74,6 +80,7 @@ __all__ = [
     "Space",
     "Study",
     "Trial",
+    "Uniform",
     "Workload",
     "__version__",
     "fuse",
@@ -82,6 +89,7 @@ __all__ = [
     "load_machine",
     "machine_names",
     "quantize",
+    "resize",
     "search",
     "to_onnx",
 ]
@@ -95,6 +103,7 @@ if TYPE_CHECKING:
     from hwflow.design import Design
     from hwflow.edits.fuse import fuse
     from hwflow.edits.quantize import quantize
+    from hwflow.edits.resize import resize
     from hwflow.errors import HwflowError
     from hwflow.export import to_onnx
     from hwflow.front import Front, Trial
@@ -104,9 +113,12 @@ if TYPE_CHECKING:
     from hwflow.network import Network, Preprocess
     from hwflow.problem import Problem
     from hwflow.quality.accuracy import Accuracy
+    from hwflow.solvers.ddpg import DDPG
     from hwflow.solvers.exhaustive import Exhaustive
+    from hwflow.solvers.greedy import Greedy
     from hwflow.solvers.nsga2 import NSGA2
     from hwflow.solvers.random import Random
+    from hwflow.solvers.uniform import Uniform
     from hwflow.space import Choice, Space
     from hwflow.study import Study
     from hwflow.workload import Layer, Workload
