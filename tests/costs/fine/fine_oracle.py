@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from itertools import pairwise, permutations, product
 from math import ceil, inf, prod
 
+from oracle_keys import keys, smaller
+
 from hwflow.costs.fine.rates import OperandBits
 from hwflow.costs.fine.shape import Shape
 from hwflow.machine import Accelerator
@@ -49,11 +51,8 @@ class Oracle:
         m, b = self.machine, self.bits
         self.size = dict(zip(DIMS, self.shape.dims, strict=True))
         depth = prod(self.size[d] for d in "CRS")
-        wide = {
-            "W": int(m.width(b.weights)),
-            "I": int(m.width(b.inputs)),
-            "F": int(m.width(b.outputs)),
-        }
+        named = {"W": b.weights, "I": b.inputs, "F": b.outputs}
+        wide = {tensor: int(m.width(bits)) for tensor, bits in named.items()}
         wide["O"] = max(wide["F"], int(m.psum_bits(b.weights, b.inputs, depth)))
         self.wide = wide
         names = [level.name for level in m.memory]
@@ -202,8 +201,7 @@ class Oracle:
 
     def mappings(self) -> Iterator[tuple[Sizes, Sizes, Sizes]]:
         """Yield the nests of a machine of at most one buffer."""
-        for spread, a, blocks in self.nests():
-            yield spread, a, blocks[0]
+        yield from ((spread, a, blocks[0]) for spread, a, blocks in self.nests())
 
     # -- the cost ----------------------------------------------------------------------------
 
@@ -243,8 +241,7 @@ class Oracle:
         theta = float(m.macs_per_cycle(self.bits.weights, self.bits.inputs))
         compute = prod(steps[d] for d in "NKPQG") * depth * self.lanes / theta
         energy = prod(size.values()) * float(m.mac_energy_j(self.bits.weights, self.bits.inputs))
-        moved: list[tuple[int, int, str, float]] = []
-        """Source and target memory, side (r or w) and bits, all at the source."""
+        moved: list[tuple[int, int, str, float]] = []  # source, target, r or w, bits at the source
         taken = [{"r": 0.0, "w": 0.0} for _ in self.levels]
         for tensor in "WIO":
             pad = self.pad[tensor]
@@ -401,28 +398,3 @@ class Oracle:
 def even(whole: int, parts: int) -> list[int]:
     """Split a loop into so many parts as evenly as can be."""
     return [whole // parts + (index < whole % parts) for index in range(parts)]
-
-
-def keys(objective: str, energy: float, cycles: float, clock: float = 1.0) -> tuple[float, float]:
-    if objective == "latency":
-        return cycles, energy
-    if objective == "energy":
-        return energy, cycles
-    if "+" in objective:
-        shares = {
-            name: float(share) for share, name in (t.split("*") for t in objective.split("+"))
-        }
-        return shares["energy"] * energy + shares["latency"] * cycles / clock, cycles
-    powers = {"energy": 1.0, "latency": 1.0}
-    if objective != "edp":
-        powers = {
-            name: float(power) for name, power in (t.split("^") for t in objective.split("*"))
-        }
-    return energy ** powers["energy"] * cycles ** powers["latency"], cycles
-
-
-def smaller(first: tuple[float, float], second: tuple[float, float]) -> tuple[float, float]:
-    """Return the lesser pair; first entries equal but for rounding let the second decide."""
-    if abs(first[0] - second[0]) <= 1e-11 * abs(first[0]) or first[0] == second[0]:
-        return first if first[1] <= second[1] else second
-    return first if first[0] < second[0] else second

@@ -2,9 +2,11 @@
 
 Numbers and mapspace are those of the public model nn_dataflow, which reproduces the figure. It
 tiles images, input and output channels, never a map. A map with more rows than the array has
-columns folds: the 55 rows of conv1 make four strips on 16 columns, counted as further images.
-A strip takes 14 rows of the buffer there, but moves 55 / 4 of them; here it moves 14, and the
-excess is taken off. Convolutions are two towers; a fully connected layer has one filter per map.
+columns folds; folds that find no room on other rows of the array become strips, which it counts as
+further images: the 55 rows of conv1 make four strips on 16 columns. Such a strip has 14 rows in
+its buffer but moves 55 / 4. Here it moves 14, so the tests take the excess off: a share of each
+tensor's traffic and of the MACs. Each tower of a convolution is a layer; the kernel of a fully
+connected layer is as large as its map.
 """
 
 from __future__ import annotations
@@ -88,12 +90,12 @@ def test_breakdown_where_output_maps_are_whole(name: str) -> None:
 
 
 def test_only_the_first_layer_folds() -> None:
-    """Three kernels of 5 rows take the 27 rows of conv2 side by side; one of 11 is alone."""
+    """16 rows hold kernels of 5 rows three times, so both folds of conv2's 27 rows; 11, once."""
     assert [case.strips for case in LAYERS.values()] == [4, 1, 1, 1, 1, 1, 1, 1]
 
 
 def test_the_strips_of_conv1_move_what_was_published() -> None:
-    """Weights come with each of 64 strips, inputs with 248 rows for 227, outputs once."""
+    """Weights come with each of 64 strips, inputs with 4 x (55 + 7) rows for 227, outputs once."""
     shape, shares, _ = in_strips(LAYERS["conv1"])
     weights, inputs, outputs = (a.bits / 16 for a in found(shape, whole=True).traffic.dram)
     assert weights == 64 * 48 * 3 * 11 * 11

@@ -6,8 +6,8 @@ import pytest
 from fine_oracle import Oracle, keys
 from random_mappings import Draw, legal
 
-from hwflow.costs.fine.rates import OperandBits
 from hwflow.costs.fine.objectives import OBJECTIVES
+from hwflow.costs.fine.rates import OperandBits
 from hwflow.costs.fine.result import Settings
 from hwflow.costs.fine.search import best_mapping
 from hwflow.costs.fine.shape import Shape

@@ -53,11 +53,16 @@ search, unrollings = _entries(stamp_of())
 
 def is_compiled() -> bool:
     """Tell whether the search is compiled: in this process, or on disk for this processor."""
-    if search.signatures:
+    return is_kept(search)
+
+
+def is_kept(entry) -> bool:
+    """Tell whether an entry point is compiled: in this process, or on disk for this processor."""
+    if entry.signatures:
         return True
-    kept = search._cache
+    kept = entry._cache
     try:
-        wanted = kept._index_key((), search.targetctx.codegen())[1:]
+        wanted = kept._index_key((), entry.targetctx.codegen())[1:]
         return any(key[1:] == wanted for key in kept._cache_file._load_index())
     except OSError:  # a cache that cannot be read is none
         return False

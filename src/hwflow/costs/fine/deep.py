@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hwflow.costs.fine.compiled_deep import search_deep
 from hwflow.costs.fine.lack import too_small
@@ -17,17 +18,23 @@ from hwflow.machine import Accelerator
 
 
 def best_deep(
-    machine: Accelerator, shape: Shape, bits: OperandBits, settings: Settings
+    machine: Accelerator,
+    shape: Shape,
+    bits: OperandBits,
+    settings: Settings,
+    stop: NDArray[np.int64] | None = None,
 ) -> Found:
     """Return the best mapping of a layer on a machine of any number of buffers, at least one.
 
+    A `stop` that becomes 1 ends the search with the best mapping so far and a certified gap.
     Raises WorkloadError for a layer that has no mapping, with the memories that are too small.
     """
     space, figures = mapspace(machine), rates(machine, shape, bits)
     known = deep(shape, figures, settings, whole_s=space.whole_rows)
     best, winner, tiles, stays, tally, low = search_deep(
-        *known, space.unrollings(shape), space.pe_loops, np.array([np.inf, np.inf])
-    )
+        *known, space.unrollings(shape), space.pe_loops, np.array([np.inf, np.inf]),
+        np.zeros(1, np.int64) if stop is None else stop,
+    )  # fmt: skip
     if not np.isfinite(best[0]):
         raise WorkloadError(too_small(machine, shape, figures))
     spread, tile = (tuple(int(x) for x in row) for row in winner)

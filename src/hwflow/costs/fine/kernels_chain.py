@@ -5,188 +5,27 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import numpy as np
 
 from hwflow.costs.fine.kernels import I, O, W, jit, less
 from hwflow.costs.fine.kernels_deep import (
     MOST,
     add_stays,
-    elements,
+    copied,
     fewest_c,
     judged,
+    lean,
     left,
     outward,
-    price,
     raised,
-    slots,
     splits,
-)  # fmt: skip
-from hwflow.costs.fine.layout import STAYS, WHOLE_MAPS
+)
+from hwflow.costs.fine.kernels_state import choices_at, close, closed, step_out
+from hwflow.costs.fine.layout import WHOLE_MAPS
 from hwflow.costs.fine.shape import C, K, N, P, Q
 
 
-class Work(NamedTuple):
-    """The states of a chain, level by level; levels as in :mod:`kernels_deep`."""
-
-    value: Any
-    each: Any
-    group: Any
-    cut: Any
-    tile: Any
-    """Sizes in whole units of the next inner tile, before they are clipped at the layer."""
-    stay: Any
-    """What stays in the level inside while the loops of each level run, DRAM first."""
-    sizes: Any
-    counts: Any
-    length: Any
-    rows: Any
-    """Room for two vectors of rows."""
-    most: Any
-    """Room for the most trips of each group."""
-    scalars: Any
-    """Compute cycles, cycles of the first load and last store, groups of a tile."""
-    tally: Any
-    """Tiles of buffers tried, and how many may be."""
-    at: Any
-    """Where the choice of each level stands: splits along N P Q, along K, along C, what stays."""
-    low: Any
-    """Fewest trips of K and C beside the rest of each level's tile."""
-    stays: Any
-    """What may stay in the level inside, up to three tensors, and how many they are."""
-
-
-class Found(NamedTuple):
-    """The best mapping so far."""
-
-    best: Any
-    """Keys, energy, cycles."""
-    tile: Any
-    stay: Any
-    flag: Any
-    """1 where this was entered since it was last cleared."""
-
-
-@jit
-def room_for(d):
-    """Return the arrays of a chain."""
-    levels, rows = len(d.cap) + 2, len(d.const)
-    most = slots(np.max(d.dims))
-    return Work(
-        np.zeros((levels, rows)), np.zeros((levels, rows, 3)), np.ones((levels, 3)),
-        np.ones((levels, 5), np.int64), np.ones((levels, 5), np.int64),
-        np.zeros(levels, np.int64), np.ones((levels, 5, most), np.int64),
-        np.ones((levels, 5, most), np.int64), np.zeros((levels, 5), np.int64),
-        np.empty((2, rows)), np.empty(3), np.zeros(3), np.zeros(2, np.int64),
-        np.zeros((levels, 4), np.int64), np.zeros((levels, 2), np.int64),
-        np.zeros((levels, 4), np.int64),
-    )  # fmt: skip
-
-
-@jit
-def moved_beside(inner, outer, tensor):
-    """Tell whether loops between two cuts, of groups `inner` and `outer`, index the tensor."""
-    for other in range(3):
-        if other != tensor and inner[other] > outer[other]:
-            return True
-    return False
-
-
-@jit
-def step_out(d, w, level, tensor):
-    """Set the state of the next level outward, whose cut is known, when `tensor` stays."""
-    outer = level - 1
-    w.stay[outer] = tensor
-    pass_on(
-        d.dims, d.geo, d.coef, outer, w.value[level], w.each[level], w.group[level],
-        w.value[outer], w.each[outer], w.group[outer], w.cut[outer], tensor,
-    )  # fmt: skip
-
-
-@jit
-def pass_on(
-    dims, geo, coef, outer, value, each, group, next_value, next_each, next_group, cut, tensor
-):
-    """Fill the state of the next level outward from that of a level, as `step_out` says."""
-    rows = len(value)
-    next_value[:] = value
-    for other in range(3):
-        count = elements(dims, geo, other, cut[P], cut[Q])
-        for row in range(rows):
-            next_each[row, other] = coef[row, outer - 1, other] * count
-        if moved_beside(group, next_group, other):
-            times = next_group[other] if other == tensor else group[other]
-            for row in range(rows):
-                next_value[row] += each[row, other] * times
-        else:
-            for row in range(rows):
-                next_each[row, other] += each[row, other]
-
-
-@jit
-def choices_of(each, may, out):
-    """List what gains by staying: tensors, or -1 where none does; return how many."""
-    count = 0
-    for tensor in range(3):
-        gains = False
-        for row in range(len(each)):
-            gains = gains or each[row, tensor] > 0
-        if gains and may[tensor] > 0:
-            out[count] = tensor
-            count += 1
-    if count == 0:
-        out[0] = -1
-        count = 1
-    return count
-
-
-@jit
-def choices_at(d, w, level, out):
-    """List what may stay in a level while the loops around it run; return how many."""
-    return choices_of(w.each[level], d.tab[STAYS] if level > len(d.cap) else ANY, out)
-
-
-ANY = np.ones(3)
-
-
-@jit
-def close(d, w, found):
-    """Compare the mappings of a whole chain with the best so far."""
-    keys_ = closed(
-        d.sca, d.steps, w.value[1], w.each[1], w.group[1], w.scalars, w.rows[0], w.stays[0],
-        found.best,
-    )  # fmt: skip
-    if keys_[0] < np.inf:
-        found.tile[:] = w.tile
-        found.stay[:] = w.stay
-        found.stay[0] = w.stays[0, 3]
-        found.flag[0] = 1
-
-
-@jit
-def closed(sca, steps, value, each, group, scalars, rows, stays, best):
-    """Try what may stay while DRAM's loops run; keep the best and say which it was in `stays`."""
-    entered = np.inf, np.inf
-    whole = (1.0, 1.0, 1.0)
-    for index in range(choices_of(each, ANY, stays)):
-        rows[:] = value
-        for other in range(3):
-            times = 1.0
-            if other != stays[index] and moved_beside(group, whole, other):
-                times = group[other]
-            for row in range(len(rows)):
-                rows[row] += each[row, other] * times
-        keys_ = judged(sca, steps, rows, scalars[0], scalars[1])
-        if less(keys_[0], keys_[1], best[0], best[1]):
-            best[2], best[3] = price(sca, steps, rows, scalars[0], scalars[1])
-            best[0], best[1] = keys_
-            stays[3] = stays[index]
-            entered = keys_
-    return entered
-
-
-@jit
+@lean
 def hopeful(d, fronts, w, level, trips_k, trips_c, best):
     """Tell whether tiles of the next buffer outward may belong to a mapping below the best.
 
@@ -200,15 +39,16 @@ def hopeful(d, fronts, w, level, trips_k, trips_c, best):
     )  # fmt: skip
 
 
-@jit
+@lean
 def by_tables(
     sca, steps, exact, least, value, each, group, trips_m, trips_k, trips_c, scalars, rows, known,
     best,
 ):  # fmt: skip
+    """Tell, as `hopeful`, by the least rows of a buffer and of all outside it."""
     fewest_trips = (trips_m, float(trips_k), float(trips_c))
     at_m = min(int(trips_m), MOST)
     for tensor in range(3):
-        known[:] = exact[at_m]
+        copied(exact[at_m], known)
         raised(known, least[I, min(trips_k, MOST)])
         raised(known, least[O, min(trips_c, MOST)])
         add_stays(value, each, group, tensor, fewest_trips[tensor], rows)
@@ -217,7 +57,7 @@ def by_tables(
     for tensor in range(3):
         if tensor != W and trips_m != group[W]:
             continue
-        known[:] = exact[at_m]
+        copied(exact[at_m], known)
         for other in range(1, 3):
             if tensor != other:
                 raised(known, least[other, min(int(group[other]), MOST)])
@@ -227,7 +67,7 @@ def by_tables(
     return False
 
 
-@jit
+@lean
 def promising(sca, steps, rows, known, scalars, best):
     """Tell whether the sum of two vectors of rows is below the best."""
     for row in range(len(rows)):
@@ -236,7 +76,7 @@ def promising(sca, steps, rows, known, scalars, best):
     return less(first, second, best[0], best[1])
 
 
-@jit
+@lean
 def reachable(d, fronts, w, level, low_k, high_k, low_c, best):
     """Tell, like `hopeful` but by the fronts of the buffers further out, for tiles of a buffer.
 
@@ -255,13 +95,14 @@ def reachable(d, fronts, w, level, low_k, high_k, low_c, best):
     return high_k == whole_k and from_here(d, fronts, w, level, whole_k, whole_k, low_c, best)
 
 
-@jit
+@lean
 def may_improve(d, fronts, w, level, most, best):
     """Tell whether a buffer's state, with at most so many trips, may lead to a better mapping."""
     if level == 1:
+        copied(best, w.goal)
         keys_ = closed(
             d.sca, d.steps, w.value[1], w.each[1], w.group[1], w.scalars, w.rows[0], w.stays[0],
-            best.copy(),
+            w.goal,
         )  # fmt: skip
         return keys_[0] < np.inf
     keys_ = outward(
@@ -272,9 +113,9 @@ def may_improve(d, fronts, w, level, most, best):
     return less(keys_[0], keys_[1], best[0], best[1])
 
 
-@jit
+@lean
 def from_here(d, fronts, w, level, low_k, high_k, low_c, best):
-    """Tell whether a buffer with so many trips of K and C, or more of C, may be in a better mapping.
+    """Tell whether a buffer may be in a better mapping with so many trips of K, and of C or more.
 
     Equal trips on both sides of a level's loops count as no loops there.
     """
@@ -290,7 +131,7 @@ def from_here(d, fronts, w, level, low_k, high_k, low_c, best):
     return False
 
 
-@jit
+@lean
 def begin(d, w, level):
     """List the splits of every loop for the next buffer outward, and stand before the first."""
     outer = level - 1
@@ -304,7 +145,7 @@ def begin(d, w, level):
     w.at[outer, 3] = w.stays[outer, 3]
 
 
-@jit
+@lean
 def choose(d, w, level, x, index):
     """Take a split of a loop for the next buffer outward."""
     outer = level - 1
@@ -312,13 +153,13 @@ def choose(d, w, level, x, index):
     w.tile[outer, x] = w.sizes[outer, x, index] * w.tile[level, x]
 
 
-@jit
+@lean
 def size(d, w, level, x):
     """Return the tile of a level along a loop, clipped at the layer."""
     return min(w.tile[level, x], d.dims[x])
 
 
-@jit
+@lean
 def set_lows(d, w, level):
     """Set the fewest trips of K and of C, each beside the least of the other; False if none fit."""
     outer, groups = level - 1, w.scalars[2]
@@ -338,7 +179,7 @@ def set_lows(d, w, level):
     return True
 
 
-@jit
+@lean
 def next_pixels(d, fronts, w, level, best):
     """Go to the next splits along N P Q that may belong to a better mapping; False at the end."""
     outer = level - 1
@@ -361,7 +202,7 @@ def next_pixels(d, fronts, w, level, best):
     return False
 
 
-@jit
+@lean
 def next_outputs(d, fronts, w, level, best):
     """Go to the next split along K that may belong to a better mapping; False at the end."""
     outer = level - 1
@@ -369,7 +210,9 @@ def next_outputs(d, fronts, w, level, best):
     while w.at[outer, 1] < w.length[outer, K]:
         index = w.at[outer, 1]
         w.at[outer, 1] += 1
-        if w.counts[outer, K, index] < w.low[outer, 0] or w.tally[0] > w.tally[1]:
+        if w.counts[outer, K, index] < w.low[outer, 0]:
+            continue
+        if (w.stop[0] != 0 or w.tally[0] > w.tally[1]) and best[0] < np.inf:
             continue
         choose(d, w, level, K, index)
         k, unit = size(d, w, outer, K), w.tile[level, C]
@@ -390,11 +233,11 @@ def next_outputs(d, fronts, w, level, best):
     return False
 
 
-@jit
+@lean
 def next_inputs(d, w, level):
     """Go to the next split along C that fits; False at the end.
 
-    Next to DRAM the fewest trips are best, unless C is not cut and a tensor passes straight through.
+    Next to DRAM the fewest trips are best, unless a tensor passes straight through uncut C.
     """
     outer = level - 1
     straight = w.group[level, I] == w.group[outer, I] or w.group[level, W] == w.group[outer, W]
@@ -417,7 +260,7 @@ def next_inputs(d, w, level):
     return False
 
 
-@jit
+@lean
 def next_stay(d, fronts, w, level, best):
     """Let the next tensor stay and set the state of the buffer; False when none may be better."""
     outer = level - 1
@@ -432,7 +275,7 @@ def next_stay(d, fronts, w, level, best):
     return False
 
 
-@jit
+@lean
 def advance(d, fronts, w, level, best):
     """Go to the next state of the next buffer outward; False at the end."""
     while True:

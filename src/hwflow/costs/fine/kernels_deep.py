@@ -17,18 +17,28 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import njit
 
 from hwflow.costs.fine.kernels import (
     I,
     O,
     W,
     inputs_moved,
-    jit,
     keys,
     less,
 )  # fmt: skip
-from hwflow.costs.fine.layout import IDLE, WHOLE_MAPS
+from hwflow.costs.fine.layout import IDLE
 from hwflow.costs.fine.shape import C, G, K, N, P, Q, R, S
+
+_OPTIONS: Any = {
+    "error_model": "numpy",
+    "nogil": True,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+    "_nrt": False,
+}
+lean = njit(**_OPTIONS)
+"""For kernels that allocate nothing: counting references took half of the time of the search."""
 
 MOST = 1024
 """Trips of a group that the tables tell apart; more count as so many."""
@@ -66,7 +76,7 @@ class Fronts(NamedTuple):
     """Likewise of tiles with exactly so many trips."""
 
 
-@jit
+@lean
 def price(sca, steps, value, compute, ends):
     """Return (energy, cycles) of the rows of a mapping."""
     time, fill = compute, 0.0
@@ -84,14 +94,14 @@ def price(sca, steps, value, compute, ends):
     return value[0] + sca[IDLE] * time, time
 
 
-@jit
+@lean
 def judged(sca, steps, value, compute, ends):
     """Return the keys of the rows of a mapping, or of lower bounds of them."""
     energy, cycles = price(sca, steps, value, compute, ends)
     return keys(sca, energy, cycles)
 
 
-@jit
+@lean
 def elements(dims, geo, tensor, tiles_p, tiles_q):
     """Return the elements of a tensor that come into a buffer when each of its tiles comes once."""
     if tensor == I:
@@ -101,14 +111,14 @@ def elements(dims, geo, tensor, tiles_p, tiles_q):
     return float(dims[G]) * dims[N] * dims[K] * dims[P] * dims[Q]
 
 
-@jit
+@lean
 def pixels(dims, geo, p, q):
     """Return the input pixels under so many outputs and the whole kernel."""
     rows = (p - 1) * geo[0] + (dims[R] - 1) * geo[2] + 1
     return rows * ((q - 1) * geo[1] + (dims[S] - 1) * geo[3] + 1)
 
 
-@jit
+@lean
 def left(dims, geo, room, cap, groups, n, k, c, p, q):
     """Return the bits that a tile leaves free in a buffer of `cap` bits, `room` per element."""
     weights = float(groups) * k * c * dims[R] * dims[S] * room[W]
@@ -116,7 +126,7 @@ def left(dims, geo, room, cap, groups, n, k, c, p, q):
     return cap - weights - inputs - float(groups) * n * k * p * q * room[O]
 
 
-@jit
+@lean
 def fewest_c(dims, geo, room, cap, groups, n, k, p, q, unit, trips):
     """Return the fewest trips of C with tiles of whole units that fit, 0 if none does."""
     free = cap - float(groups) * n * k * p * q * room[O]
@@ -125,7 +135,7 @@ def fewest_c(dims, geo, room, cap, groups, n, k, p, q, unit, trips):
     return fewest(free, each, dims[C], unit, trips)
 
 
-@jit
+@lean
 def fewest_k(dims, geo, room, cap, groups, n, c, p, q, unit, trips):
     """Return the fewest trips of K with tiles of whole units that fit, 0 if none does."""
     free = cap - float(groups) * n * c * pixels(dims, geo, p, q) * room[I]
@@ -134,7 +144,7 @@ def fewest_k(dims, geo, room, cap, groups, n, c, p, q, unit, trips):
     return fewest(free, each, dims[K], unit, trips)
 
 
-@jit
+@lean
 def fewest(free, each, whole, unit, trips):
     """Return the fewest trips of tiles of whole units, `each` bits per element, in free bits."""
     if free < 0:
@@ -145,7 +155,7 @@ def fewest(free, each, whole, unit, trips):
     return 0 if times == 0 else -(-trips // times)
 
 
-@jit
+@lean
 def splits(trips, sizes, counts):
     """List the outer trips there are over `trips`, and the fewest inner trips of each."""
     found = 0
@@ -159,13 +169,13 @@ def splits(trips, sizes, counts):
     return found
 
 
-@jit
+@lean
 def slots(trips):
     """Return how many splits of so many trips there may be."""
     return 2 * int(np.sqrt(trips)) + 3
 
 
-@jit
+@lean
 def add_stays(value, each, group, tensor, times, out):
     """Write the rows when `tensor` moves `times` and the others once for each of their trips."""
     for row in range(len(value)):
@@ -174,14 +184,21 @@ def add_stays(value, each, group, tensor, times, out):
             out[row] += each[row, other] * (times if other == tensor else group[other])
 
 
-@jit
+@lean
+def copied(rows, out):
+    """Copy a vector; a slice assignment would allocate."""
+    for row in range(len(rows)):
+        out[row] = rows[row]
+
+
+@lean
 def raised(out, rows):
     """Raise rows to lower bounds given elsewhere."""
     for row in range(len(out)):
         out[row] = max(out[row], rows[row])
 
 
-@jit
+@lean
 def corner_rows(least, group, tensor, out):
     """Write the least rows of fills out from a buffer when `tensor` passes straight through it.
 
@@ -193,7 +210,7 @@ def corner_rows(least, group, tensor, out):
             raised(out, least[other, min(int(group[other]), MOST)])
 
 
-@jit
+@lean
 def outward(
     sca, steps, points, counts, least, value, each, group, most, scalars, rows, extra, best,
     any_is_enough,
@@ -235,7 +252,7 @@ def outward(
     return low
 
 
-@jit
+@lean
 def along(
     sca, steps, rows, each, tensor, front, count, extra, compute, ends, low, goal, any_is_enough
 ):
@@ -256,137 +273,9 @@ def along(
     return low, goal
 
 
-@jit
+@lean
 def at_one(rows, each, tensor, front, start, stop, out):
     """Write the rows for the trips of one point of a front and the least rows of another."""
     times = front[start, 0] - 1
     for row in range(len(rows)):
         out[row] = rows[row] + each[row, tensor] * times + front[stop, 1 + row]
-
-
-@jit
-def fill_fronts(d):
-    """Return the `Fronts` of all buffers; counts of 0 where a buffer cannot hold any tile."""
-    buffers, rows = len(d.cap), len(d.const)
-    front = np.empty((buffers, 3, MOST, 1 + rows))
-    counts = np.zeros((buffers, 3), np.int64)
-    least = np.full((buffers, 3, MOST + 1, rows), np.inf)
-    exact = np.full((buffers, 3, MOST + 1, rows), np.inf)
-    found = Fronts(front, counts, least, exact)
-    for level in range(buffers):
-        survey(d, found, level)
-        for group in range(3):
-            counts[level, group] = steps_down(exact[level, group], front[level, group])
-            accumulate(exact[level, group], least[level, group], front, counts, level, group)
-    return found
-
-
-@jit
-def accumulate(exact, least, front, counts, level, group):
-    """Fill `least` from the exact rows, and raise those to the least of as many trips or fewer."""
-    rows = exact.shape[1]
-    least[MOST] = exact[MOST]
-    for trips in range(MOST - 1, -1, -1):
-        for row in range(rows):
-            least[trips, row] = min(exact[trips, row], least[trips + 1, row])
-    low = np.full(rows, np.inf)
-    for trips in range(1, MOST + 1):
-        for row in range(rows):
-            low[row] = min(low[row], exact[trips, row])
-            exact[trips, row] = max(low[row], least[trips, row])
-
-
-@jit
-def steps_down(exact, points):
-    """Keep the points where a row falls below those of all fewer trips; return how many."""
-    rows = exact.shape[1]
-    low = np.full(rows, np.inf)
-    count = 0
-    for trips in range(1, MOST + 1):
-        falls = False
-        for row in range(rows):
-            if exact[trips, row] < low[row] * (1 - 1e-12):
-                low[row], falls = exact[trips, row], True
-        if falls and count < MOST:
-            points[count, 0] = trips
-            points[count, 1:] = low
-            count += 1
-    return count
-
-
-@jit
-def survey(d, fronts, level):
-    """Enter the least rows of the fills up to a buffer for tiles of every size.
-
-    For each tile along N P Q and K the fewest trips of C, and along N P Q and C those of K.
-    """
-    dims, geo, room, cap = d.dims, d.geo, d.room[level], d.cap[level]
-    lists = np.empty((5, 2, 2 * int(np.sqrt(np.max(d.dims))) + 3), np.int64)
-    length = np.empty(5, np.int64)
-    for x in range(5):
-        length[x] = splits(d.dims[x], lists[x, 0], lists[x, 1])
-    if d.sca[WHOLE_MAPS] > 0:
-        length[P], length[Q] = 1, 1
-    rows = len(d.const)
-    each, group = np.empty((rows, 3)), np.empty(3)
-    out = np.empty(rows)
-    for x in range(length[N]):
-        n = lists[N, 0, x]
-        for y in range(length[P]):
-            p = lists[P, 0, y]
-            for z in range(length[Q]):
-                q = lists[Q, 0, z]
-                if left(dims, geo, room, cap, 1, n, 1, 1, p, q) < 0:
-                    continue
-                group[W] = lists[N, 1, x] * lists[P, 1, y] * lists[Q, 1, z]
-                for tensor in range(3):
-                    count = elements(dims, geo, tensor, lists[P, 1, y], lists[Q, 1, z])
-                    for row in range(rows):
-                        each[row, tensor] = d.coef[row, level, tensor] * count
-                for v in range(length[K]):
-                    k = lists[K, 0, v]
-                    trips = fewest_c(dims, geo, room, cap, 1, n, k, p, q, 1, dims[C])
-                    if trips > 0:
-                        group[I], group[O] = lists[K, 1, v], trips
-                        least_rows(fronts, level, each, group, out)
-                        note(fronts.exact[level, W], group[W], out)
-                        note(fronts.exact[level, I], group[I], out)
-                for v in range(length[C]):
-                    c = lists[C, 0, v]
-                    trips = fewest_k(dims, geo, room, cap, 1, n, c, p, q, 1, dims[K])
-                    if trips > 0:
-                        group[I], group[O] = trips, lists[C, 1, v]
-                        least_rows(fronts, level, each, group, out)
-                        note(fronts.exact[level, O], group[O], out)
-
-
-@jit
-def note(table, trips, rows):
-    """Lower the rows kept for so many trips."""
-    at = min(int(trips), MOST)
-    for row in range(len(rows)):
-        table[at, row] = min(table[at, row], rows[row])
-
-
-@jit
-def least_rows(fronts, level, each, group, out):
-    """Write, row by row, the least that fills up to a buffer cost with a given tile there."""
-    for row in range(len(out)):
-        once = each[row, W] * group[W] + each[row, I] * group[I] + each[row, O] * group[O]
-        best = np.inf
-        for tensor in range(3):
-            others = once - each[row, tensor] * group[tensor]
-            if level == 0:
-                best = min(best, others + each[row, tensor])
-                continue
-            points = fronts.front[level - 1, tensor]
-            for place in range(fronts.counts[level - 1, tensor]):
-                here = each[row, tensor] * points[place, 0] + points[place, 1 + row]
-                best = min(best, others + here)
-            outer = 0.0
-            for group_2 in range(3):
-                if group_2 != tensor:
-                    at = min(int(group[group_2]), MOST)
-                    outer = max(outer, fronts.least[level - 1, group_2, at, row])
-            best = min(best, others + each[row, tensor] + outer)
-        out[row] = best

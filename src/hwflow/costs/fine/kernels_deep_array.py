@@ -5,12 +5,17 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from hwflow.costs.fine.kernels import I, O, W, fan_inputs, jit, least_spans, less
-from hwflow.costs.fine.kernels_array import choices, grow, largest, most_in_pe, set_steps
-from hwflow.costs.fine.kernels_chain import Found, all_chains, room_for
-from hwflow.costs.fine.kernels_deep import fill_fronts, outward
+from hwflow.costs.fine.kernels_array import choices, largest, most_in_pe
+from hwflow.costs.fine.kernels_chain import all_chains
+from hwflow.costs.fine.kernels_deep import copied, lean, outward
+from hwflow.costs.fine.kernels_fronts import fill_fronts
+from hwflow.costs.fine.kernels_search import grow, set_steps
+from hwflow.costs.fine.kernels_state import Found, room_for
 from hwflow.costs.fine.layout import (
     FULL,
     HOP,
@@ -28,7 +33,7 @@ TILES_PER_VISIT = 2000
 """Buffer tiles that count as much as one visit of an inner tile against the limit of visits."""
 
 
-@jit
+@lean
 def inner(d, w, s, u, lo, hi, fan_i):
     """Set the state at the array from trips between `lo` and `hi`; `u` for tensors that stream."""
     at = len(d.cap) + 1
@@ -46,7 +51,7 @@ def inner(d, w, s, u, lo, hi, fan_i):
     streamed = (u[N] * u[P] * u[Q], u[K], depth)
     w.group[at, W], w.group[at, I] = lo[N] * lo[P] * lo[Q], lo[K]
     w.group[at, O] = lo[C] * lo[R] * lo[S]
-    w.value[at] = d.const
+    copied(d.const, w.value[at])
     for tensor in range(3):
         stays = d.tab[STAYS, tensor] > 0
         for row in range(len(d.const)):
@@ -60,25 +65,27 @@ def inner(d, w, s, u, lo, hi, fan_i):
     w.scalars[0] = u[N] * u[K] * u[P] * u[Q] * u[G] * depth * d.sca[STEP]
 
 
-@jit
+@lean
+def extent(d, s, a, tensor, x):
+    """Return what one array pass covers of a tensor along a loop; of one that streams, a step."""
+    return min(s[x] * (a[x] if d.tab[PADDED, tensor] > 0 else 1), d.dims[x])
+
+
+@lean
 def end_cycles(d, s, a):
     """Return cycles of the first load and the last store: one array tile's way in and out."""
-    tile = np.empty((3, 8))
-    for tensor in range(3):
-        for x in range(8):
-            size = s[x] * a[x] if d.tab[PADDED, tensor] > 0 else s[x]
-            tile[tensor, x] = min(size, d.dims[x])
-    w, i, o = tile[0], tile[1], tile[2]
-    rows = (i[P] - 1) * d.geo[0] + (i[R] - 1) * d.geo[2] + 1
-    columns = (i[Q] - 1) * d.geo[1] + (i[S] - 1) * d.geo[3] + 1
-    return (
-        w[G] * w[K] * w[C] * w[R] * w[S] * d.ends[W]
-        + i[G] * i[N] * i[C] * rows * columns * d.ends[I]
-        + o[G] * o[N] * o[K] * o[P] * o[Q] * d.ends[O]
-    )
+    weights = float(extent(d, s, a, W, G)) * extent(d, s, a, W, K) * extent(d, s, a, W, C)
+    weights *= extent(d, s, a, W, R) * extent(d, s, a, W, S)
+    outputs = float(extent(d, s, a, O, G)) * extent(d, s, a, O, N) * extent(d, s, a, O, K)
+    outputs *= extent(d, s, a, O, P) * extent(d, s, a, O, Q)
+    inputs = float(extent(d, s, a, I, G)) * extent(d, s, a, I, N) * extent(d, s, a, I, C)
+    for axis in range(2):
+        p, r = extent(d, s, a, I, P + axis), extent(d, s, a, I, R + axis)
+        inputs *= (p - 1) * d.geo[axis] + (r - 1) * d.geo[2 + axis] + 1
+    return weights * d.ends[W] + inputs * d.ends[I] + outputs * d.ends[O]
 
 
-@jit
+@lean
 def bound(d, fronts, w, s, a, u, lo, hi, whole, most, best):
     """Return keys that no mapping of an inner tile (`whole`), or of a set of them, can be below."""
     fan, ends = float(s[K]), 0.0
@@ -113,121 +120,187 @@ def look(d, fronts, w, s, a, u, lo, hi, most, found, winner):
         winner[0], winner[1] = s, a
 
 
+class Leaves(NamedTuple):
+    """Arrays of the walk over scratchpad tiles, and the arguments that it shares."""
+
+    order: Any
+    most_pe: Any
+    sizes: Any
+    length: Any
+    at: Any
+    a: Any
+    u: Any
+    lo: Any
+    hi: Any
+    most: Any
+    record: Any
+    """Keys of the leaf of lowest bound so far."""
+    low: Any
+    """Keys that bound what was left out."""
+    tally: Any
+    """Leaves, visits, buffer tiles."""
+
+
 @jit
-def search(d, spatial, order, start):
+def walk_of(order, most_pe):
+    """Return the arrays of a walk."""
+    depth = len(order)
+    return Leaves(
+        order, most_pe, np.empty((depth, 512), np.int64), np.zeros(depth, np.int64),
+        np.zeros(depth, np.int64), np.ones(8, np.int64), np.empty(8), np.empty(8), np.empty(8),
+        np.empty(3), np.array([np.inf, np.inf]), np.array([np.inf, np.inf]),
+        np.zeros(3, np.int64),
+    )  # fmt: skip
+
+
+@lean
+def enter(d, f, level):
+    """List the tiles to try along the loop of a level of the walk."""
+    x = f.order[level]
+    top = largest(d.tab, d.sca, d.geo, f.a, x, min(f.most_pe[x], int(f.u[x])))
+    whole = d.sca[WHOLE_S] > 0 and x == S
+    f.length[level] = choices(int(f.u[x]), top, d.sca[FULL] > 0, whole, f.sizes[level])
+    f.at[level] = 0
+
+
+@lean
+def leave(f, level):
+    """Undo the choice of a level of the walk."""
+    x = f.order[level]
+    f.a[x] = 1
+    f.lo[x], f.hi[x] = -(-f.u[x] // min(f.most_pe[x], f.u[x])), f.u[x]
+
+
+@lean
+def take(d, fronts, w, f, s, level, best):
+    """Take the next tile of a level of the walk; return the keys that bound it."""
+    x = f.order[level]
+    f.a[x] = f.sizes[level, f.at[level]]
+    f.lo[x] = -(-f.u[x] // f.a[x])
+    f.hi[x] = f.lo[x]
+    f.at[level] += 1
+    f.tally[0] += 1
+    last = level == len(f.order) - 1
+    return bound(d, fronts, w, s, f.a, f.u, f.lo, f.hi, last, f.most, best)
+
+
+@jit
+def visit(d, fronts, w, f, s, keys_, found, winner):
+    """Search the chains of the inner tile at hand; note its bound if that was cut short."""
+    f.tally[1] += 1
+    look(d, fronts, w, s, f.a, f.u, f.lo, f.hi, f.most, found, winner)
+    if spent(d, w, f, found.best):
+        lower(f.low, keys_)
+
+
+@jit
+def scan(d, fronts, w, f, s, index, found, winner, store, stored, kept):
+    """Bound the scratchpad tiles of one unrolling, visit those of record-low bound, store others.
+
+    Returns the store, its keys, how many it has, and whether the search is over.
+    """
+    best, depth = found.best, len(f.order)
+    set_steps(d.dims, s, f.most_pe, f.u, f.lo, f.hi)
+    f.a[:] = 1
+    level = 0
+    enter(d, f, 0)
+    while level >= 0:
+        if spent(d, w, f, best):
+            return store, stored, kept, True
+        if f.at[level] >= f.length[level]:
+            leave(f, level)
+            level -= 1
+            continue
+        keys_ = take(d, fronts, w, f, s, level, best)
+        if not less(keys_[0], keys_[1], best[0], best[1]):
+            continue
+        if level < depth - 1:
+            level += 1
+            enter(d, f, level)
+        elif less(keys_[0], keys_[1], f.record[0], f.record[1]):
+            f.record[0], f.record[1] = keys_
+            visit(d, fronts, w, f, s, keys_, found, winner)
+        else:
+            if kept == len(store):
+                store, stored = grow(store, stored)
+            store[kept, :8] = f.a
+            store[kept, 8] = index
+            stored[kept, 0], stored[kept, 1] = keys_
+            kept += 1
+    return store, stored, kept, False
+
+
+@jit
+def ranked(d, fronts, w, f, spatial, best):
+    """Return the bounds of all unrollings, shape (n, 2)."""
+    ones, ranks = np.ones(8, np.int64), np.empty((len(spatial), 2))
+    for index in range(len(spatial)):
+        set_steps(d.dims, spatial[index], f.most_pe, f.u, f.lo, f.hi)
+        ranks[index] = bound(
+            d, fronts, w, spatial[index], ones, f.u, f.lo, f.hi, False, f.most, best
+        )
+    return ranks
+
+
+@jit
+def search(d, spatial, order, start, stop):
     """Search the mapspace exhaustively with admissible pruning.
 
     `spatial` are the unrollings, `order` the loops that may be tiled in a PE, `start` an
-    incumbent's keys. Returns (best keys, energy, cycles), the winner (unrolling, tile), the tiles
-    of each level and what stays there, counts (leaves, visits) and the keys of the lower bound.
+    incumbent's keys, `stop` a flag that ends the search. Returns (best keys, energy, cycles), the
+    winner (unrolling, tile), the tiles of each level and what stays there, counts (leaves, visits,
+    buffer tiles) and the keys of the lower bound.
     """
-    w = room_for(d)
+    w = room_for(d, stop)
     found = Found(
         np.array([start[0], start[1], np.inf, np.inf]), w.tile.copy(), w.stay.copy(),
         np.zeros(1, np.int64),
     )  # fmt: skip
-    best = found.best
-    winner = np.zeros((2, 8), np.int64)
-    tally = np.zeros(3, np.int64)
-    low = np.array([np.inf, np.inf])
-    most_pe = most_in_pe(d.dims, d.geo, d.tab, d.sca, order)
+    best, winner = found.best, np.zeros((2, 8), np.int64)
+    f = walk_of(order, most_in_pe(d.dims, d.geo, d.tab, d.sca, order))
     fronts = fill_fronts(d)
-    if most_pe[0] == 0 or np.min(fronts.counts) == 0:
-        return best, winner, found.tile, found.stay, tally, low
+    if f.most_pe[0] == 0 or np.min(fronts.counts) == 0:
+        return best, winner, found.tile, found.stay, f.tally, f.low
     w.tally[1] = int(d.sca[MAX_VISITS]) * TILES_PER_VISIT
-    u, lo, hi, most = np.empty(8), np.empty(8), np.empty(8), np.empty(3)
-    ones = np.ones(8, np.int64)
-    ranks = np.empty((len(spatial), 2))
-    for index in range(len(spatial)):
-        set_steps(d.dims, spatial[index], most_pe, u, lo, hi)
-        ranks[index] = bound(d, fronts, w, spatial[index], ones, u, lo, hi, False, most, best)
-    ranked = np.argsort(ranks[:, 0])
-    store, stored = np.empty((1024, 9), np.int32), np.empty((1024, 2))
-    record = np.array([np.inf, np.inf])
-    kept = 0
-    depth = len(order)
-    sizes = np.empty((depth + 1, 512), np.int64)
-    length, at = np.zeros(depth + 1, np.int64), np.zeros(depth + 1, np.int64)
-    a = np.ones(8, np.int64)
-    for index in ranked:
+    ranks = ranked(d, fronts, w, f, spatial, best)
+    store, stored, kept = np.empty((1024, 9), np.int32), np.empty((1024, 2)), 0
+    for index in np.argsort(ranks[:, 0]):
         if not less(ranks[index, 0], ranks[index, 1], best[0], best[1]):
             continue
-        if tally[0] > d.sca[MAX_LEAVES] or spent(d, w, tally):
-            lower(low, ranks[index])
+        store, stored, kept, over = scan(
+            d, fronts, w, f, spatial[index], index, found, winner, store, stored, kept
+        )
+        if over:
+            lower(f.low, ranks[index])
             break
-        s = spatial[index]
-        set_steps(d.dims, s, most_pe, u, lo, hi)
-        a[:] = 1
-        level = 0
-        at[0] = -1
-        while level >= 0:
-            if level < depth and at[level] < 0:
-                x = order[level]
-                top = largest(d.tab, d.sca, d.geo, a, x, min(most_pe[x], int(u[x])))
-                whole = d.sca[WHOLE_S] > 0 and x == S
-                length[level] = choices(int(u[x]), top, d.sca[FULL] > 0, whole, sizes[level])
-                at[level] = 0
-            if level == depth or at[level] >= length[level]:
-                if level < depth:
-                    x = order[level]
-                    a[x] = 1
-                    lo[x], hi[x] = -(-u[x] // min(most_pe[x], u[x])), u[x]
-                level -= 1
-                if level >= 0:
-                    at[level] += 1
-                continue
-            x = order[level]
-            a[x] = sizes[level, at[level]]
-            lo[x] = -(-u[x] // a[x])
-            hi[x] = lo[x]
-            tally[0] += 1
-            last = level == depth - 1
-            keys_ = bound(d, fronts, w, s, a, u, lo, hi, last, most, best)
-            if not less(keys_[0], keys_[1], best[0], best[1]):
-                at[level] += 1
-                continue
-            if not last:
-                level += 1
-                at[level] = -1
-                continue
-            if less(keys_[0], keys_[1], record[0], record[1]) and not spent(d, w, tally):
-                record[0], record[1] = keys_
-                tally[1] += 1
-                look(d, fronts, w, s, a, u, lo, hi, most, found, winner)
-                if spent(d, w, tally):
-                    lower(low, record)
-            else:
-                if kept == len(store):
-                    store, stored = grow(store, stored)
-                store[kept, :8] = a
-                store[kept, 8] = index
-                stored[kept, 0], stored[kept, 1] = keys_
-                kept += 1
-            at[level] += 1
     for item in np.argsort(stored[:kept, 0]):
         if not less(stored[item, 0], stored[item, 1], best[0], best[1]):
             continue
-        if not spent(d, w, tally):
-            s = spatial[store[item, 8]]
-            set_steps(d.dims, s, most_pe, u, lo, hi)
-            a[:] = store[item, :8]
-            tally[1] += 1
-            look(d, fronts, w, s, a, u, lo, hi, most, found, winner)
-        if spent(d, w, tally):
-            lower(low, stored[item])
-    tally[2] = w.tally[0]
-    if not less(low[0], low[1], best[0], best[1]):
-        low[0], low[1] = best[0], best[1]
-    return best, winner, found.tile, found.stay, tally, low
+        if spent(d, w, f, best):
+            lower(f.low, stored[item])
+            break
+        s = spatial[store[item, 8]]
+        set_steps(d.dims, s, f.most_pe, f.u, f.lo, f.hi)
+        f.a[:] = store[item, :8]
+        visit(d, fronts, w, f, s, stored[item], found, winner)
+    f.tally[2] = w.tally[0]
+    if not less(f.low[0], f.low[1], best[0], best[1]):
+        f.low[0], f.low[1] = best[0], best[1]
+    return best, winner, found.tile, found.stay, f.tally, f.low
 
 
-@jit
-def spent(d, w, tally):
-    """Tell whether the limit of visits, or of tiles tried in them, is reached."""
-    return tally[1] > d.sca[MAX_VISITS] or w.tally[0] > w.tally[1]
+@lean
+def spent(d, w, f, best):
+    """Tell whether a mapping is found and a limit reached: of time, leaves, visits, or tiles."""
+    return best[0] < np.inf and (
+        w.stop[0] != 0
+        or f.tally[0] > d.sca[MAX_LEAVES]
+        or f.tally[1] > d.sca[MAX_VISITS]
+        or w.tally[0] > w.tally[1]
+    )
 
 
-@jit
+@lean
 def lower(low, keys_):
     """Lower the bound of what was left out."""
     if less(keys_[0], keys_[1], low[0], low[1]):

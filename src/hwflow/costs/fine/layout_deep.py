@@ -73,8 +73,9 @@ def _accesses(shape: Shape, rates: Rates, memory: int, level: int = 0) -> tuple[
 
 
 def _energy(shape: Shape, rates: Rates) -> Moves:
-    total, always = np.zeros((len(rates.memories), 3)), shape.macs * (
-        rates.mac_j + sum(rates.pad_j)
+    total, always = (
+        np.zeros((len(rates.memories), 3)),
+        shape.macs * (rates.mac_j + sum(rates.pad_j)),
     )
     for index, memory in enumerate(rates.memories):
         read, written = _accesses(shape, rates, index)

@@ -2,6 +2,7 @@
 
     latency = max(compute, port, DRAM) + first load + last store      buffer double-buffered
             = max(compute, port) + DRAM                               otherwise
+            for several buffers likewise from inside outward (:mod:`hwflow.costs.fine.score`)
     energy  = MACs + scratchpads + array + buffer + DRAM + idle power x latency
 
 On a machine that gates zeros, MACs on zero inputs and the accesses that go with them take no energy
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hwflow.costs.fine.cache import Cache, key_of
-from hwflow.costs.fine.memories import level_names
+from hwflow.costs.fine.memories import buffers_of, level_names
 from hwflow.costs.fine.nest import Mapping, written
 from hwflow.costs.fine.rates import OperandBits, digest_of, rates
 from hwflow.costs.fine.result import Found, Objective, Settings
@@ -110,10 +111,11 @@ class Fine(LayerLevel):
         return self.cache.get(key, lambda: self._searched(machine, shape, bits))
 
     def _searched(self, machine: Accelerator, shape: Shape, bits: OperandBits) -> Found:
-        from hwflow.costs.fine import compiled  # imports numba: only when something is sought
+        from hwflow.costs.fine import compiled, compiled_deep  # import numba: only when sought
         from hwflow.costs.fine.search import best_mapping
 
-        if self.before_compiling and not compiled.is_compiled():
+        kernels = compiled_deep if len(buffers_of(machine)) > 1 else compiled
+        if self.before_compiling and not kernels.is_compiled():
             self.before_compiling()
         return best_mapping(machine, shape, bits, self.settings)
 

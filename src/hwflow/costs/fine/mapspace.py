@@ -2,8 +2,9 @@
 
 ============== ==========================================================================
 DRAM           loops over buffer tiles; one of three orders: which tensor stays
-buffer         tiles are multiples of the array tile along N K C P Q; whole kernels; loops
-               over array tiles, again in the order that lets one tensor stay in the PEs
+buffers        tiles are multiples of the next inner tile, that of the array at last, along
+               N K C P Q; whole kernels; loops over the inner tiles, again in the order that lets
+               one tensor stay inside
 array          factors along rows and columns, as the machine's `unroll_rows` and `unroll_cols`
                allow; the last pass is spread evenly, so a loop takes ⌈D / factor⌉ steps
 PE             a tile in the scratchpads along the dataflow's loops

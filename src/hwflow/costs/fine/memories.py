@@ -12,7 +12,6 @@ in each PE     `scratchpads`, or else one level of `memory` behind the array, wh
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf
 
 from hwflow.costs.fine.shape import TENSORS
 from hwflow.errors import MachineError
@@ -149,7 +148,3 @@ def write_rate(level: Level, clock: float) -> float:
 def capacity(level: Level) -> float:
     """Return the bits of a level that one tile may fill."""
     return level.bits / (2 if level.double_buffered else 1)
-
-
-NO_BUFFER = inf
-"""Capacity and port of the buffer of a machine that has none: nothing is held, nothing limits."""

@@ -144,7 +144,7 @@ def _end_cycles(shape: Shape, rates: Rates, mapping: Mapping) -> float:
 
 
 def overlaps(rates: Rates, source: int, target: int) -> bool:
-    """Tell whether what moves from a memory to a buffer, or to the array, overlaps with all else."""
+    """Tell whether what moves from a memory to a buffer or the array overlaps with all else."""
     last = len(rates.memories) - 1
     first = min(source + 1, last)
     return all(memory.overlapped for memory in rates.memories[first : min(target, last) + 1])

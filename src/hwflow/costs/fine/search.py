@@ -33,7 +33,8 @@ def best_mapping(
     """
     settings = settings or Settings()
     if len(buffers_of(machine)) > 1:
-        return best_deep(machine, shape, bits, settings)
+        with stopping(settings.seconds) as stop:
+            return best_deep(machine, shape, bits, settings, stop)
     space, figures = mapspace(machine), rates(machine, shape, bits)
     tab = table(figures)
     sca = scalars(figures, shape, tab, settings, whole_s=space.whole_rows)
