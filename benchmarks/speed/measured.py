@@ -31,16 +31,13 @@ Row = dict[str, Any]
 
 @cache
 def processor() -> str:
-    """Return the processor's model name and the widest vectors it knows."""
+    """Return the number of cores, the vectors that compiled code may use and the architecture."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        words = Path("/proc/cpuinfo").read_text().split()
     except OSError:
-        return platform.processor() or platform.machine()
-    facts = dict(line.split(":", 1) for line in lines if ":" in line)
-    named = {key.strip(): value.strip() for key, value in facts.items()}
-    model, flags = named.get("model name", platform.machine()), named.get("flags", "").split()
-    widest = next((flag for flag in ("avx512f", "avx2", "avx") if flag in flags), "")
-    return f"{model}, {platform.machine()} {widest}, {os.cpu_count()} cores"
+        words = []
+    vectors = "AVX2 " if "avx2" in words else ""
+    return f"{os.cpu_count()}-core {vectors}{platform.machine().replace('_', '-')}"
 
 
 @cache

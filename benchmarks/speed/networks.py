@@ -8,6 +8,7 @@ time nor its memory.
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 import subprocess
@@ -60,10 +61,14 @@ def main() -> None:
     from hwflow.extract import extract
     from hwflow.models import load
 
-    spec, path, *size = sys.argv[1:]
-    shape = (3, int(size[0]), int(size[0])) if size else None
-    workload = extract(load(spec, input_shape=shape))
-    Path(path).write_text(json.dumps(dataclasses.asdict(workload)))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model")
+    parser.add_argument("file", type=Path)
+    parser.add_argument("size", type=int, nargs="?", help="rows and columns of the image")
+    asked = parser.parse_args()
+    shape = (3, asked.size, asked.size) if asked.size else None
+    workload = extract(load(asked.model, input_shape=shape))
+    asked.file.write_text(json.dumps(dataclasses.asdict(workload)))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from typing import Any
 
 from mappers import inputs
 from mappers.inputs import BITS, CASES, Case
-from measured import Row, Rows, cpu_ms
+from measured import Row, Rows, cpu_ms, read
 
 from hwflow.costs.fine import Fine
 from hwflow.costs.fine.cache import user_file
@@ -169,16 +169,21 @@ def checks(case: Case, zigzag: Row | None, scalesim: Row | None, mine: Row) -> d
     return held
 
 
-def by_layer(path: Path) -> dict[str, dict[str, Row]]:
-    """Return the rows of a file by layer and by tool, objective and mapspace."""
-    from measured import read
-
+def verdicts(rows: list[Row]) -> dict[str, dict[str, bool]]:
+    """Return the checks of every layer that hwflow has rows of."""
     found: dict[str, dict[str, Row]] = {}
-    for row in read(path):
+    for row in rows:
         what: dict[str, Any] = dict(row["what"])
         layer = what.pop("layer")
-        found.setdefault(layer, {})[" ".join(str(v) for v in what.values() if v)] = row
-    return found
+        if "error" not in row:
+            found.setdefault(layer, {})[" ".join(str(v) for v in what.values() if v)] = row
+    return {
+        case.name: checks(
+            case, of.get("zigzag latency"), of.get("scalesim"), of["hwflow latency full"]
+        )
+        for case in CASES
+        if "hwflow latency full" in (of := found.get(case.name, {}))
+    }  # fmt: skip
 
 
 def main() -> None:
@@ -198,18 +203,10 @@ def main() -> None:
     ours(rows, cases)
     for tool in asked.tools:
         other(tool, rows, asked.folder, cases)
-    found = by_layer(asked.results)
-    for case in cases:
-        of = {name: row for name, row in found[case.name].items() if "error" not in row}
-        held = checks(
-            case, of.get("zigzag latency"), of.get("scalesim"), of["hwflow latency full"]
-        )  # fmt: skip
-        broken = [name for name, holds in held.items() if not holds]
-        print(
-            f"{case.name}: {len(held) - len(broken)} of {len(held)} checks hold",
-            *broken,
-            sep="\n  ",
-        )
+    for name, held in verdicts(read(asked.results)).items():
+        broken = [check for check, holds in held.items() if not holds]
+        print(f"{name}: {len(held) - len(broken)} of {len(held)} checks hold", *broken,
+              sep="\n  ")  # fmt: skip
     print(
         f"{time.time() - start:.0f} s; tables: python benchmarks/speed/tables.py", file=sys.stderr
     )

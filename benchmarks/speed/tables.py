@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from mappers.inputs import CASES
+from mappers.inputs import CASES, RULES
 from measured import Row, read, sources
+from other_mappers import verdicts
 
-Group = tuple[str, str, str]
+DEEPLAB = "DeepLabv3-ResNet50, 513 x 513"
 
 
 def grouped(rows: Iterable[Row], *keys: str) -> dict[tuple[Any, ...], list[Row]]:
@@ -66,24 +67,30 @@ def shapes(rows: list[Row], every: list[Row]) -> str:
         lines.append([
             *group, len(found), median(of(found, "ms")), worst(of(found, "ms")),
             median(of(many, "ms")) if many else "-", worst(of(many, "ms")) if many else "-",
-            short(max(of(found, "gap") + of(many, "gap"))), median(of(found, "leaves")),
-            median(of(found, "visits")),
+            short(max(of(found, "gap") + of(many, "gap"))),
         ])  # fmt: skip
     head = (
         "machine | objective | mapspace | layers | median ms | worst ms | 16 pairs, median ms | "
-        "16 pairs, worst ms | worst gap | leaves, median | visits, median"
+        "16 pairs, worst ms | worst gap"
     )
     return table(head, lines)
 
 
 def sizes(rows: list[Row], every: list[Row]) -> str:
-    """Show how many mappings the mapspaces hold, where the rows tell it."""
-    told = grouped((row for row in rows if "mapspace_size" in row), "machine", "mapspace")
-    lines = [
-        [*group, median(of(found, "mapspace_size")), f"{max(of(found, 'mapspace_size')):.2g}"]
-        for group, found in told.items()
-    ]
-    return table("machine | mapspace | mappings, median | most", lines) if lines else ""
+    """Show how many mappings the mapspaces hold, and how few tiles were looked at."""
+    lines = []
+    for (machine, mapspace), found in grouped(rows, "machine", "mapspace").items():
+        held = of(found, "mapspace_size")
+        lines.append([
+            machine, mapspace, f"{statistics.median(held):.1e}", f"{max(held):.1e}",
+            median(of(found, "leaves")), worst(of(found, "leaves")),
+            median(of(found, "visits")), worst(of(found, "visits")),
+        ])  # fmt: skip
+    head = (
+        "machine | mapspace | mappings, median | most | leaves, median | most | "
+        "visits, median | most"
+    )
+    return table(head, lines)
 
 
 def loss(rows: list[Row], every: list[Row]) -> str:
@@ -142,10 +149,67 @@ def memory(rows: list[Row], every: list[Row]) -> str:
     return table("machine | network, full mapspace, EDP | peak MiB", lines)
 
 
+def targets(rows: list[Row], every: list[Row]) -> str:
+    """Show the aims beside each machine's figures, those of its worst objective; missed: bold."""
+    machines = [name for (name,) in grouped(rows, "machine")]
+    lines = []
+    for what, unit, aim, measured in AIMS:
+        found = [measured([r for r in every if r["what"]["machine"] == name]) for name in machines]
+        cells = ["-" if value is None else beside(value, aim) for value in found]
+        lines.append([f"{what}, {unit}" if unit else what, *cells, f"{aim:,}"])
+    return table(f"what | {' | '.join(machines)} | at most", lines)
+
+
+def beside(value: float, aim: float) -> str:
+    """Return a figure, in bold when it lies above its aim."""
+    return short(value) if value <= aim else f"**{short(value)}**"
+
+
+def worst_objective(
+    part: str,
+    mapspace: str | None,
+    key: str,
+    of_them: Callable[[list[float]], float] = max,
+    **only: str,
+) -> Callable[[list[Row]], float | None]:
+    """Return a figure of the rows of a part: for each objective, then the largest of these."""
+    asked = {"part": part, **({"mapspace": mapspace} if mapspace else {}), **only}
+
+    def figure(rows: list[Row]) -> float | None:
+        found = [row for row in rows if asked.items() <= row["what"].items()]
+        each = [of_them(of(group, key)) for group in grouped(found, "objective").values()]
+        return max(each, default=None)
+
+    return figure
+
+
+AIMS: list[tuple[str, str, float, Callable[[list[Row]], float | None]]] = [
+    ("new layer, median", "ms", 5, worst_objective("shapes", "default", "ms", statistics.median)),
+    ("new layer, worst", "ms", 100, worst_objective("shapes", "default", "ms")),
+    ("16 bit pairs of a layer, median", "ms", 40,
+     worst_objective("pairs", "default", "ms", statistics.median)),
+    ("new layer, full mapspace, median", "ms", 15,
+     worst_objective("shapes", "full", "ms", statistics.median)),
+    ("new layer, full mapspace, worst", "ms", 1000, worst_objective("shapes", "full", "ms")),
+    ("ResNet-50, empty cache", "ms", 300,
+     worst_objective("networks", "default", "ms", network="ResNet-50")),
+    ("ResNet-50, empty cache, full mapspace", "ms", 1500,
+     worst_objective("networks", "full", "ms", network="ResNet-50")),
+    ("DeepLabv3, empty cache", "ms", 800,
+     worst_objective("networks", "default", "ms", network=DEEPLAB)),
+    ("DeepLabv3, empty cache, full mapspace", "ms", 5000,
+     worst_objective("networks", "full", "ms", network=DEEPLAB)),
+    ("network already cached, per layer", "µs", 50,
+     worst_objective("networks", None, "warm_us_per_layer")),
+    ("gap of every layer, both mapspaces", "", 0, worst_objective("shapes", None, "gap")),
+    ("peak memory", "MiB", 1024, worst_objective("memory", "full", "mib")),
+]  # fmt: skip
+
 PARTS: dict[str, list[tuple[str, Callable[[list[Row], list[Row]], str]]]] = {
     "shapes": [
+        ("Aims, and the figures of each machine's worst objective (bold: above)", targets),
         ("New layer at 8 bits, and sixteen pairs of 2, 4, 6 and 8 bits", shapes),
-        ("Mappings in the mapspace before pruning", sizes),
+        ("Mappings in the mapspace before pruning, fitting or not", sizes),
         ("What the default mapspace loses against the full one", loss),
     ],
     "networks": [("Whole networks", networks)],
@@ -188,8 +252,17 @@ def others(rows: list[Row]) -> str:
     failed = [f"{r['what']['tool']}, {r['what']['layer']}: {r['error']}" for r in rows
               if "error" in r]  # fmt: skip
     pieces = [standing([row for row in rows if row["what"]["tool"] == "hwflow"]),
-              table(head, lines), *failed]  # fmt: skip
+              table(head, lines), *failed, agreed(rows), RULES]  # fmt: skip
     return "\n\n".join(pieces)
+
+
+def agreed(rows: list[Row]) -> str:
+    """Say how many of the numbers that must agree do, and name those that do not."""
+    held = {(layer, check): holds for layer, of_layer in verdicts(rows).items()
+            for check, holds in of_layer.items()}  # fmt: skip
+    broken = [f"{layer}: {check}" for (layer, check), holds in held.items() if not holds]
+    words = f"Numbers that must agree whatever the rules: {len(held) - len(broken)} of {len(held)}."
+    return "\n".join([words, *broken])
 
 
 def other_line(row: Row) -> list[str]:

@@ -25,14 +25,15 @@ SIDE = 16
 
 RULES = """\
 - zigzag: tiles are products of prime factors (its 6 largest), levels hold any order of loops, a
-  tensor may skip reloading what the last tile left, an access moves a whole word of the port, and
-  the loads of the first tile are those of every level. C on the rows and K on the columns, or G on
-  both, are given; hwflow chooses among all that the array allows.
+  tensor may skip reloading what the last tile left, an access moves a whole word of the port, a
+  weight is read from its register only when it changes, and the loads of the first tile are those
+  of every level. C on the rows and K on the columns, or G on both, are given; hwflow chooses among
+  all that the array allows.
 - scalesim: simulates one order (weights stay; C, R and S flattened down the rows) cycle by cycle;
   nothing is searched. Buffers are three separate ones of together the same size; bandwidth is not
   limited; filling and draining the array costs 46 cycles per fold; partial sums leave the chip.
-- hwflow: sizes need not divide; ports, first load and last store limit; filling and draining the
-  array are not charged."""
+- hwflow: sizes need not divide; every MAC reads its weight from the scratchpad; ports, first load
+  and last store limit; filling and draining the array are not charged."""
 
 
 @dataclass(frozen=True)
@@ -197,10 +198,13 @@ SCALESIM_HEAD = (
 
 
 def scalesim(folder: Path, case: Case, machine: Accelerator) -> None:
-    """Write machine.cfg, layer.csv and layout.csv."""
+    """Write machine.cfg, layer.csv and layout.csv.
+
+    The map ends with the last kernel: scalesim rounds the size of the output up, not down.
+    """
     with (folder / "machine.cfg").open("w") as file:
         scalesim_machine(machine).write(file)
-    padded = case.size + 2 * case.pad
+    padded = (case.out - 1) * case.stride + case.kernel
     kind = "DP" if case.groups > 1 else "layer"
     outs = 1 if case.groups > 1 else case.outs
     row = (kind, padded, padded, case.kernel, case.kernel, case.ins, outs, case.stride)
