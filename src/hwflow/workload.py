@@ -14,8 +14,10 @@ C      ``in_channels``         g       ``groups``
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
 from math import prod
 
@@ -280,6 +282,11 @@ class Workload:
             elif layer.op in meet:
                 join(layer.inputs)
         return {name: find(name) for name in root}
+
+    def digest(self) -> str:
+        """Return the SHA-256 of all but the name."""
+        plain = asdict(self) | {"name": ""}
+        return hashlib.sha256(json.dumps(plain, sort_keys=True, default=repr).encode()).hexdigest()
 
     def with_bits(self, weights: Mapping[str, int], tensors: Mapping[str, int]) -> Workload:
         """Return it with other bits: `weights` by layer name, `tensors` by layer or input name.

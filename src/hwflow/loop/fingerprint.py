@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from platform import python_version_tuple
 from typing import TYPE_CHECKING, Any
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hwflow import __version__
 from hwflow.network import Network
 from hwflow.problem import Problem
+from hwflow.space import Part
 from hwflow.workload import Workload
 
 if TYPE_CHECKING:
@@ -34,17 +33,25 @@ def run_settings(
         "quality": {"name": quality.name, "digest": quality.digest()},
         "workload": workload_digest(space.workload),
         "network": network_digest(space.network) if space.network else None,
-        "edits": [part.kind for part in space.parts],
+        "edits": [_described(part) for part in space.parts],
         "space": space.describe(),
         "threads": threads,
         "versions": versions(),
     }
 
 
+def _described(part: Part) -> str:
+    """Return the kind of a part, with its digest where its options alone do not say what it does.
+
+    Which channels a pruning plan keeps is the ranking's doing, for one.
+    """
+    digest = getattr(part, "digest", None)
+    return part.kind if digest is None else f"{part.kind} {digest()}"
+
+
 def workload_digest(workload: Workload) -> str:
     """Return the SHA-256 of a workload; its name does not count."""
-    plain = asdict(workload) | {"name": ""}
-    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=repr).encode()).hexdigest()
+    return workload.digest()
 
 
 def network_digest(network: Network) -> str:

@@ -6,7 +6,7 @@ import random
 from itertools import islice
 
 import pytest
-from fine_oracle import Oracle, keys
+from fine_oracle import Oracle
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from small_machines import OPERANDS, machines, shapes
@@ -29,10 +29,6 @@ LAYERS = (
     Shape((1, 1, 1, 28, 28, 3, 3, 32), padding=(2, 2), touched=(28, 28)),
     Shape((1, 10, 640, 1, 1, 1, 1, 1)),
 )
-
-
-def plain(sizes: tuple[int, ...]) -> dict[str, int]:
-    return dict(zip(DIMS, sizes, strict=True))
 
 
 @settings(max_examples=80, derandomize=True, deadline=None, suppress_health_check=QUIET)
@@ -67,54 +63,6 @@ def test_a_found_mapping_replays_to_the_cost_it_was_found_with(name: str, goal: 
         assert found.gap == 0
         assert tuple(again.energy_by_part) == PARTS
         assert 0 < again.utilization <= 1
-
-
-def tried(name: str, count: int, seed: int) -> None:
-    """Score random legal mappings and look for one below the search's best."""
-    machine, bits, chance = load_machine(name), OperandBits(8, 8, 8), random.Random(seed)
-    for shape in LAYERS:
-        best = best_mapping(machine, shape, bits, Settings("energy", full=True))
-        oracle = Oracle(machine, shape, bits)
-        spreads = list(map(tuple, mapspace(machine).unrollings(shape).tolist()))
-        for _ in range(count):
-            spread = plain(chance.choice(spreads))
-            tile = random_tile(oracle, spread, chance)
-            whole = {d: min(tile[d] * spread[d], oracle.size[d]) for d in DIMS}
-            block = {
-                d: oracle.size[d] if d in "RS" else whole[d] if d == "G"
-                else min(whole[d] * chance.randint(1, 1 + oracle.size[d] // whole[d]),
-                         oracle.size[d])
-                for d in DIMS
-            }  # fmt: skip
-            if oracle.fits_buffer(block):
-                orders = chance.choice(list(STAYS.values())), chance.choice(list(STAYS.values()))
-                energy, _ = oracle.cost(spread, tile, block, *orders)
-                assert keys("energy", energy, 0)[0] >= best.key * (1 - 1e-9)
-
-
-def random_tile(oracle: Oracle, spread: dict[str, int], chance: random.Random) -> dict[str, int]:
-    tiles = dict.fromkeys(DIMS, 1)
-    loops = "SCK" if oracle.machine.dataflow == "row-stationary" else "SRCK"
-    for d in loops:
-        most = -(-oracle.size[d] // spread[d])
-        wanted = most if d == "S" else chance.randint(1, most)
-        for size in range(min(wanted, 64), 0, -1):
-            if oracle.fits_pe({**tiles, d: size}):
-                tiles[d] = size
-                break
-    return tiles
-
-
-@pytest.mark.parametrize("name", ["eyeriss", "systolic-8x8"])
-def test_no_random_mapping_is_better(name: str) -> None:
-    tried(name, 400, 1)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(0)
-@pytest.mark.parametrize("name", ["eyeriss", "systolic-16x16"])
-def test_no_mapping_of_many_is_better(name: str) -> None:
-    tried(name, 125_000, 2)
 
 
 def test_the_rule_of_trips() -> None:
