@@ -177,7 +177,7 @@ class Flips:
     @property
     def p_value(self) -> float:
         """Two-sided exact McNemar test: the chance of so uneven flips if there is no drop."""
-        from scipy.stats import binomtest  # type: ignore[import-untyped]
+        from scipy.stats import binomtest
 
         flips = self.gained + self.lost
         return float(binomtest(self.lost, flips).pvalue) if flips else 1.0
