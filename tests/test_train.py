@@ -396,9 +396,41 @@ def test_a_network_without_norms_comes_back_the_same() -> None:
     assert reestimate_batchnorm(network, points()).weights == state_digest(network.module)
 
 
-def test_an_exported_graph_with_norms_is_refused(digits: hf.Network) -> None:
-    with pytest.raises(HwflowError, match="exported graph"):
-        reestimate_batchnorm(quantised(digits, bits=4), points())
+def test_an_exported_graph_gets_the_statistics_of_its_module(trained: hf.Network) -> None:
+    from hwflow.edits.trainable import trainable
+    from hwflow.extract.exported import export_network
+
+    data = load_data("digits", trained)
+    graph = trained.with_module(trainable(export_network(trained, dynamic_batch=True)).eval())
+    code = graph.module.code
+    options = {"images": 300, "batch_size": 100}
+    expected = reestimate_batchnorm(trained, data.train, **options).module
+    found = reestimate_batchnorm(graph, data.train, **options).module
+    assert found.code == code
+    statistics = {name: x for name, x in found.named_buffers() if "num_batches" not in name}
+    for name, value in statistics.items():
+        torch.testing.assert_close(value, expected.get_buffer(name), rtol=1e-4, atol=1e-5)
+        assert not torch.equal(value, trained.module.get_buffer(name))
+
+
+def test_a_normalisation_called_twice_averages_both_calls() -> None:
+    from hwflow.edits.trainable import trainable
+    from hwflow.extract.exported import export_network
+
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.BatchNorm2d(1, affine=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.norm(x) + self.norm(x + 2)
+
+    network = hf.Network("twice", Twice().eval(), torch.zeros(1, 1, 2, 2))
+    graph = network.with_module(trainable(export_network(network, dynamic_batch=True)))
+    loader = [(torch.full((2, 1, 2, 2), float(v)), torch.zeros(2)) for v in (1, 3)]
+    for source in (network, graph):
+        done = reestimate_batchnorm(source, loader).module
+        torch.testing.assert_close(done.get_buffer("norm.running_mean"), torch.tensor([3.0]))
 
 
 @pytest.mark.parametrize("options", [{"images": 0}, {"batch_size": 0}])

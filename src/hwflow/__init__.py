@@ -34,6 +34,7 @@ _WHERE = {
     "HwflowError": "errors",
     "Layer": "workload",
     "Limits": "cost",
+    "MILP": "solvers.milp",
     "Mid": "costs.mid",
     "NSGA2": "solvers.nsga2",
     "Network": "network",
@@ -50,6 +51,7 @@ _WHERE = {
     "load_data": "data",
     "load_machine": "machine",
     "machine_names": "machine",
+    "prune": "edits.prune",
     "quantize": "edits.quantize",
     "resize": "edits.resize",
     "search": "loop",
@@ -58,6 +60,7 @@ _WHERE = {
 
 __all__ = [
     "DDPG",
+    "MILP",
     "NSGA2",
     "Accelerator",
     "Accuracy",
@@ -88,6 +91,7 @@ __all__ = [
     "load_data",
     "load_machine",
     "machine_names",
+    "prune",
     "quantize",
     "resize",
     "search",
@@ -102,6 +106,7 @@ if TYPE_CHECKING:
     from hwflow.data import load_data
     from hwflow.design import Design
     from hwflow.edits.fuse import fuse
+    from hwflow.edits.prune import prune
     from hwflow.edits.quantize import quantize
     from hwflow.edits.resize import resize
     from hwflow.errors import HwflowError
@@ -116,6 +121,7 @@ if TYPE_CHECKING:
     from hwflow.solvers.ddpg import DDPG
     from hwflow.solvers.exhaustive import Exhaustive
     from hwflow.solvers.greedy import Greedy
+    from hwflow.solvers.milp import MILP
     from hwflow.solvers.nsga2 import NSGA2
     from hwflow.solvers.random import Random
     from hwflow.solvers.uniform import Uniform

@@ -8,6 +8,7 @@ With a teacher the loss is that of Hinton et al., "Distilling the knowledge in a
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -249,6 +250,9 @@ def augmented(inputs: Tensor, how: str, draw: torch.Generator) -> Tensor:
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
+_RUNNING_MEAN, _TRAINING, _MOMENTUM = 3, 5, 6
+"""Indices of arguments of aten.batch_norm."""
+
 
 def reestimate_batchnorm(
     network: Network, split: Trainable, *, images: int = 2000, batch_size: int = 250, seed: int = 0
@@ -256,26 +260,54 @@ def reestimate_batchnorm(
     """Return a copy whose batch-norm statistics are the averages over `images` training images.
 
     Statistics of pruned or replaced layers are stale; this mends them without any gradient. The
-    weights stay as they are. Raises HwflowError for an exported graph with normalisations, whose
-    statistics can only be re-estimated before it is exported.
+    weights stay as they are. An exported graph, as pruning makes it, must take any batch.
     """
     if images < 1 or batch_size < 1:
         raise HwflowError("images and batch_size must be 1 or more.")
     module = copy.deepcopy(network.module).eval()
+    batches = _first(split, images, batch_size, seed)
+    with torch.no_grad():
+        if isinstance(module, fx.GraphModule):
+            _average_in_graph(module, batches)
+        _average(module, batches)
+    return replace(network, module=module, weights=state_digest(module))
+
+
+def _average(module: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Set the statistics of normalisations that are modules to the averages over batches."""
     norms = [part for part in module.modules() if isinstance(part, _NORMS)]
-    _check_graph(module, network.name)
     before = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # torch's sign for the plain average over batches
         norm.train()
-    with torch.no_grad():
-        for inputs in _first(split, images, batch_size, seed) if norms else ():
-            module(inputs)
+    for inputs in batches if norms else ():
+        module(inputs)
     for norm, momentum in zip(norms, before, strict=True):
         norm.momentum = momentum
         norm.eval()
-    return replace(network, module=module, weights=state_digest(module))
+
+
+def _average_in_graph(module: fx.GraphModule, batches: Iterable[Tensor]) -> None:
+    """Set the statistics of normalisations that are ATen calls to the averages over batches."""
+    calls = [
+        node for node in module.graph.find_nodes(
+            op="call_function", target=torch.ops.aten.batch_norm.default
+        ) if isinstance(node.args[_RUNNING_MEAN], fx.Node)
+    ]  # fmt: skip
+    before = [call.args for call in calls]
+    seen: Counter[fx.Node] = Counter()  # one normalisation may be called several times
+    for inputs in batches if calls else ():
+        for call in calls:
+            seen[call.args[_RUNNING_MEAN]] += 1
+            call.update_arg(_TRAINING, True)
+            # new = (1 - momentum) old + momentum batch: with 1 / n, the average of n batches
+            call.update_arg(_MOMENTUM, 1 / seen[call.args[_RUNNING_MEAN]])
+        module.recompile()
+        module(inputs)
+    for call, args in zip(calls, before, strict=True):
+        call.args = args
+    module.recompile()
 
 
 def _first(split: Trainable, images: int, size: int, seed: int) -> Iterator[Tensor]:
@@ -288,14 +320,3 @@ def _first(split: Trainable, images: int, size: int, seed: int) -> Iterator[Tens
             return
     if left == images:
         raise HwflowError("There are no images to take statistics from. Give at least one.")
-
-
-def _check_graph(module: nn.Module, name: str) -> None:
-    if not isinstance(module, fx.GraphModule):
-        return
-    calls = [node.target for node in module.graph.nodes if node.op == "call_function"]
-    if torch.ops.aten.batch_norm.default in calls:
-        raise HwflowError(
-            f"Network {name!r} is an exported graph: its batch-norm statistics can be re-estimated "
-            "before the export only. Do it before the quantise edit."
-        )

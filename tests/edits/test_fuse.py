@@ -9,11 +9,14 @@ from torch import nn
 
 from hwflow.design import Design
 from hwflow.edits.fuse import Fuse, FusePart, fuse
-from hwflow.edits.quantize import quantize
+from hwflow.edits.quantize import Quantize, quantize
+from hwflow.edits.trainable import trainable
 from hwflow.errors import HwflowError
 from hwflow.extract import extract
+from hwflow.extract.exported import export_network
 from hwflow.machine import load_machine
 from hwflow.network import Network
+from hwflow.testing import check_edit
 
 EYERISS = load_machine("eyeriss")
 
@@ -128,11 +131,29 @@ def test_frozen_weights_stay_frozen():
     assert not any(p.requires_grad for p in Fuse().in_network(net).module.parameters())
 
 
-def test_an_exported_graph_with_norms_is_refused_with_the_way_out():
+@pytest.mark.parametrize(
+    ("layer", "norm", "shape"),
+    [
+        (nn.Conv2d(4, 6, 3, groups=2), nn.BatchNorm2d(6), (2, 4, 6, 6)),
+        (nn.Conv2d(4, 6, 3, bias=False), nn.BatchNorm2d(6, affine=False), (2, 4, 6, 6)),
+        (nn.ConvTranspose2d(4, 6, 3, groups=2, bias=False), nn.BatchNorm2d(6), (2, 4, 6, 6)),
+        (nn.Linear(4, 6, bias=False), nn.BatchNorm1d(6), (3, 4)),
+    ],
+)
+def test_an_exported_graph_is_folded_as_well(layer, norm, shape):
+    net = of(layer, norm, nn.ReLU(), shape=shape)
+    graph = net.with_module(trainable(export_network(net, dynamic_batch=True)))
+    check_edit(Fuse(), graph, EYERISS)
+    fused = Fuse().in_network(graph)
+    assert extract(fused) == fused_on_paper(extract(graph))
+    assert torch.allclose(fused.module(net.example), net.module(net.example), atol=1e-5)
+
+
+def test_a_quantised_graph_with_norms_is_refused_with_the_way_out():
     net = of(nn.Conv2d(4, 6, 3), nn.BatchNorm2d(6))
-    graph = torch.export.export(net.module, (net.example,)).module()
+    quantised = Quantize({"0": 4}).in_network(net)
     with pytest.raises(HwflowError, match="Fuse the network before"):
-        Fuse().in_network(net.with_module(graph))
+        Fuse().in_network(quantised)
 
 
 def test_a_quantised_network_has_nothing_left_to_fuse():

@@ -9,7 +9,7 @@ from typing import Any
 from torch import fx
 
 from hwflow.extract.call import Call, Rule, operator_name, shape_of
-from hwflow.extract.nodes import Node
+from hwflow.extract.nodes import IDENTITY, Node
 from hwflow.workload import Shape
 
 SPLITS = frozenset({"chunk", "split", "split_with_sizes", "tensor_split", "unbind",
@@ -157,7 +157,9 @@ def _concat(call: Call) -> Node:
 def _joined(call: Call, parts: Sequence[fx.Node | Node], shapes: Sequence[Shape], dim: int) -> Node:
     """Return the concatenation; constants only show in where the other parts begin."""
     if len(parts) == 1:
-        return call.identity()
+        # the one part may be what is written over all of a tensor
+        kept = isinstance(parts[0], Node) or call.is_active(parts[0])
+        return call.make(IDENTITY, [parts[0]]) if kept else call.unknown()
     starts = list(accumulate((shape[dim] if shape != (0,) else 0 for shape in shapes), initial=0))
     read = [
         (part, start)

@@ -71,8 +71,8 @@ def _with_constant(call: OnnxCall, op: str, constant: str) -> Node:
     index = list(call.node.input).index(constant)
     attrs = (("constant", call.values.shape(constant)),)
     held = call.parameters(index) if call.values.is_float(constant) else ()
-    named = {"named_by": index} if op == BIAS else {}
-    return call.make(op, call.actives, params=held, attrs=attrs, **named)
+    named_by = index if op == BIAS else None
+    return call.make(op, call.actives, params=held, attrs=attrs, named_by=named_by)
 
 
 def _chosen(call: OnnxCall) -> Node:
