@@ -62,7 +62,9 @@ class Prune:
         coupling = couple(design.workload, self.exclude)
         small = shrink(coupling, coupling.mask(self.kept))
         # equal workloads share a coupling, whatever they are called
-        return design.with_workload(replace(small, name=design.workload.name))
+        if small.name != design.workload.name:
+            small = replace(small, name=design.workload.name)
+        return design.with_workload(small)
 
     def in_network(self, network: Network) -> Network:
         """Return a network without the channels: an exported graph, in eval mode, that trains.

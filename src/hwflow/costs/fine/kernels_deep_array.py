@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hwflow.costs.fine.kernels import I, O, W, fan_inputs, jit, least_spans, less
-from hwflow.costs.fine.kernels_array import choices, largest, most_in_pe
+from hwflow.costs.fine.kernels_array import choices, largest, most_in_pe, set_steps
 from hwflow.costs.fine.kernels_chain import all_chains
 from hwflow.costs.fine.kernels_deep import copied, lean, outward
 from hwflow.costs.fine.kernels_fronts import fill_fronts
-from hwflow.costs.fine.kernels_search import grow, set_steps
+from hwflow.costs.fine.kernels_search import grow
 from hwflow.costs.fine.kernels_state import Found, room_for
 from hwflow.costs.fine.layout import (
     FULL,

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from hwflow.costs.fine.kernels import LEAF, LENDS, end_cycles, fan_inputs, fill_leaf, jit, less
-from hwflow.costs.fine.kernels_array import choices, largest, most_in_pe, tiled
+from hwflow.costs.fine.kernels_array import choices, largest, most_in_pe, set_steps, tiled
 from hwflow.costs.fine.kernels_bound import PARTS, far_costs, joint, lower_hulls, unit_costs, whole
 from hwflow.costs.fine.kernels_buffer import WINDOW, corners, fits_buffer, relax, visit, windows
 from hwflow.costs.fine.layout import FULL, MAX_LEAVES, MAX_VISITS, PADDED, STAYS, WHOLE_S
@@ -29,15 +29,6 @@ MOST_WINDOWS = 1_000_000
 
 LEAVES, VISITS, PROVEN = range(3)
 """Entries of the tally."""
-
-
-@jit
-def set_steps(dims, s, most, u, lo, hi):
-    """Set steps of the PEs along each loop, and the trips there can be."""
-    for d in range(DIM_COUNT):
-        u[d] = -(-dims[d] // s[d])
-        lo[d] = -(-u[d] // min(most[d], u[d]))
-        hi[d] = u[d]
 
 
 @jit
