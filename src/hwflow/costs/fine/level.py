@@ -84,7 +84,7 @@ class Fine(LayerLevel):
         after `time_limit` seconds with the best so far and a certified gap. `cache` is a file that
         keeps mappings for later processes (:func:`~hwflow.costs.fine.cache.user_file`), or a Cache
         to share; without one they are kept in memory. `before_compiling` is called when the search
-        must be compiled first, which takes about half a minute.
+        must be compiled first, which takes about a minute.
         """
         self.settings = Settings(objective, full, seconds=time_limit)
         self.cache = cache if isinstance(cache, Cache) else Cache(cache)
