@@ -37,7 +37,8 @@ InputShape = Annotated[str | None, typer.Option("--input", help="Input as CxHxW,
 
 def say_compiling() -> None:
     """Say on standard error that the first use takes a while."""
-    typer.echo("Compiling the mapping search, once for this installation (about a minute).", err=True)
+    text = "Compiling the mapping search, once for this installation (about a minute)."
+    typer.echo(text, err=True)
 
 
 def workload_of(model: str, input_shape: str | None, classes: int | None) -> Workload:
