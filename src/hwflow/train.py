@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal, Protocol, runtime_checkable
@@ -264,8 +264,19 @@ def reestimate_batchnorm(
     """
     if images < 1 or batch_size < 1:
         raise HwflowError("images and batch_size must be 1 or more.")
+    return _restated(network, list(_first(split, images, batch_size, seed)))
+
+
+def restated(network: Network, inputs: Tensor, batch_size: int = 250) -> Network:
+    """Return a copy whose batch-norm statistics are the averages over `inputs`, (M, C, H, W).
+
+    As :func:`reestimate_batchnorm`, on inputs at hand.
+    """
+    return _restated(network, inputs.split(batch_size))
+
+
+def _restated(network: Network, batches: Sequence[Tensor]) -> Network:
     module = copy.deepcopy(network.module).eval()
-    batches = _first(split, images, batch_size, seed)
     with torch.no_grad():
         if isinstance(module, fx.GraphModule):
             _average_in_graph(module, batches)

@@ -5,6 +5,9 @@ the pristine network's weights (:mod:`hwflow.edits.ranking`); how many, by the p
 gives normalisation over channels, attention or anything else in which a channel that is missing is
 not a channel of zeros, the channels stay: every pruned network computes what the original computes
 with the removed channels set to zero.
+
+Statistics of batch normalisation belong to the channels they were taken with. A space of
+:func:`prune` takes them anew on the network's calibration inputs, where it has any.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import gcd
+from typing import Literal, get_args
 
 from hwflow.coupling import ChannelGroup, Coupling, couple, describe, shrink
 from hwflow.design import Design
@@ -26,6 +30,7 @@ from hwflow.errors import HwflowError, unknown_name
 from hwflow.extract.call import is_quantizer
 from hwflow.network import Network
 from hwflow.space import Choice, Space, Value
+from hwflow.train import restated
 from hwflow.workload import Workload
 
 CHANNELS = "channels:"
@@ -37,6 +42,9 @@ KEEP = (0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
 Scores = Mapping[str, Sequence[float]]
 """For each group, how much each unit matters."""
 
+Mend = Literal["none", "statistics"]
+"""What is done to what is left, from calibration inputs and without labels or gradients."""
+
 
 @dataclass(frozen=True)
 class Prune:
@@ -46,13 +54,16 @@ class Prune:
     """Units to keep, by group."""
     exclude: frozenset[str] = frozenset()
     """Layers whose output channels stay: with them the groups are others."""
+    mend: Mend = "none"
+    """"statistics": batch normalisation is re-estimated on the network's calibration inputs."""
 
     def __post_init__(self) -> None:
+        check_mend(self.mend)
         kept = {name: tuple(sorted(set(units))) for name, units in sorted(self.kept.items())}
         object.__setattr__(self, "kept", kept)
 
     def __hash__(self) -> int:
-        return hash((tuple(self.kept.items()), self.exclude))
+        return hash((tuple(self.kept.items()), self.exclude, self.mend))
 
     def on_paper(self, design: Design) -> Design:
         """Return the design with the layers' channels, shapes and parameters that are left.
@@ -77,7 +88,16 @@ class Prune:
         if found.faults:
             raise HwflowError(_not_followed(network.name, found.faults))
         mask = found.coupling.mask(self.kept)
-        return network.with_module(pruned(ready.prepared.graph, found, mask))
+        small = network.with_module(pruned(ready.prepared.graph, found, mask))
+        if self.mend == "none" or network.calibration is None or mask.all():
+            return small
+        return restated(small, network.calibration)
+
+
+def check_mend(name: str) -> None:
+    """Raise HwflowError for a way of mending that does not exist."""
+    if name not in get_args(Mend):
+        raise HwflowError(unknown_name("mend", name, get_args(Mend)))
 
 
 @dataclass(eq=False)
@@ -120,12 +140,13 @@ class PrunePart:
     kept: Mapping[str, Mapping[Value, tuple[int, ...]]] = field(repr=False, default_factory=dict)
     """For each group, the units that each option keeps."""
     exclude: frozenset[str] = frozenset()
+    mend: Mend = "statistics"
     kind = "prune"
 
     def digest(self) -> str:
         """Return the SHA-256 of which units each option keeps: a study must not mix rankings."""
         kept = [(name, sorted(options.items())) for name, options in self.kept.items()]
-        text = json.dumps([kept, sorted(self.exclude)])
+        text = json.dumps([kept, sorted(self.exclude), self.mend])
         return hashlib.sha256(text.encode()).hexdigest()
 
     def edit(self, values: Mapping[str, Value]) -> Prune:
@@ -134,6 +155,7 @@ class PrunePart:
         return Prune(
             {name: self.kept[name][value] for name, value in chosen.items() if value != 1.0},
             self.exclude,
+            self.mend,
         )
 
 
@@ -146,6 +168,7 @@ def prune(
     exclude: Collection[str] = (),
     ranking: Ranking = "l2",
     scores: Scores | None = None,
+    mend: Mend = "statistics",
 ) -> Space:
     """Return the space of channel counts: for each coupled group, the share that is kept.
 
@@ -154,10 +177,13 @@ def prune(
     shares with one count only the nearest is an option. Output channels of the layers in `exclude`
     stay. `ranking` says which units go first: those with the least "l1" or "l2" norm of their
     weights, or the least "bn_scale"; `scores` replace it (see :func:`hwflow.edits.ranking.taylor`).
-    A workload alone has no weights: its first units are kept. Raises HwflowError for shares outside
+    A workload alone has no weights: its first units are kept. `mend` says what is done to what is
+    left, where the network has calibration inputs: "statistics" of batch normalisation are taken
+    anew, or "none". Raises HwflowError for shares outside
     the range, unknown layers and a network that has no channels to remove.
     """
     _check(keep, step, min_channels)
+    check_mend(mend)
     coupling = _coupling(source, frozenset(exclude))
     groups = coupling.groups
     if scores is None and isinstance(source, Network):
@@ -175,7 +201,7 @@ def prune(
     if not choices:
         raise HwflowError(_nothing(source.name, coupling, step))
     network = source if isinstance(source, Network) else None
-    return Space(coupling.workload, (PrunePart(choices, kept, coupling.exclude),), network)
+    return Space(coupling.workload, (PrunePart(choices, kept, coupling.exclude, mend),), network)
 
 
 def _coupling(source: Network | Workload, exclude: frozenset[str]) -> Coupling:
