@@ -20,11 +20,11 @@ from hwflow.running import state_digest
 from hwflow.train import (
     Distillation,
     Progress,
-    _shape,
     augmented,
     reestimate_batchnorm,
     train,
 )  # fmt: skip
+from hwflow.train.schedule import share_of_peak
 
 
 def points(count: int = 120, seed: int = 0) -> Split:
@@ -125,7 +125,7 @@ def test_progress_is_told_step_by_step() -> None:
 
 @given(steps=st.integers(1, 300), warmup=st.floats(0, 0.9))
 def test_the_learning_rate_rises_to_its_peak_and_falls(steps: int, warmup: float) -> None:
-    rates = [_shape(step, steps, warmup) for step in range(steps)]
+    rates = [share_of_peak(step, steps, warmup) for step in range(steps)]
     peak = rates.index(max(rates))
     assert max(rates) == pytest.approx(1)
     assert all(0 < rate <= 1 for rate in rates)
