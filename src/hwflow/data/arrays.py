@@ -1,13 +1,14 @@
 """Data sets of arrays: .npz files with uint8 `x` and `y`, and scikit-learn's digits.
 
-One file is cut into splits by :func:`cut`; a folder holds train.npz, val.npz and test.npz.
+One file is cut into splits by :func:`cut`, or by index arrays called `train`, `val` and `test` in
+it; a folder holds train.npz, val.npz and test.npz.
 """
 
 from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,14 +18,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hwflow.data.intake import Intake, Pixels
+from hwflow.data.overlap import check_origins
 from hwflow.data.sources import ArraySource, labels
-from hwflow.data.split import SPLITS, AnySplit, Data, Split
+from hwflow.data.split import SPLITS, AnySplit, Data, Origin, Split
 from hwflow.errors import DataError
 
 CUT = 10
 """Of every CUT images of a class, one goes to validation and one to test."""
 
 Indices = NDArray[np.int64]
+Arrays = Mapping[str, NDArray[np.generic]]
 
 FILE_NAMES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 """What a split's file or folder may be called."""
@@ -44,8 +47,32 @@ def cut(targets: Tensor, seed: int = 0) -> dict[str, Indices]:
 
 
 def npz_file(path: Path, intake: Intake) -> Data:
-    """Read one .npz and cut it into splits."""
-    return _cut_data(str(path), *_read(path, intake), intake)
+    """Read one .npz and cut it into splits: those of its index arrays, if it has any.
+
+    Raises DataError for index arrays that share images or name images that are not there.
+    """
+    arrays = _arrays(path)
+    pixels, targets = _labelled(path, arrays, intake)
+    lists = {split: arrays[split] for split in SPLITS if split in arrays}
+    if not lists:
+        return _cut_data(str(path), pixels, targets, cut(targets), intake)
+    chosen = {split: _indices(rows, len(targets), path, split) for split, rows in lists.items()}
+    check_origins(str(path), {split: Origin(str(path), rows) for split, rows in chosen.items()})
+    return _cut_data(str(path), pixels, targets, chosen, intake)
+
+
+def _indices(rows: NDArray[np.generic], count: int, path: Path, split: str) -> Indices:
+    """Return the indices of a split; DataError unless they are those of `count` images."""
+    if rows.ndim != 1 or rows.dtype.kind not in "iu":
+        raise DataError(
+            f"{path}: {split} must be image numbers of shape (n,), not {rows.dtype} of shape "
+            f"{rows.shape}. Write numpy.flatnonzero(mask) where you have a mask."
+        )
+    found = rows.astype(np.int64)
+    wrong = found[(found < 0) | (found >= count)]
+    if len(wrong):
+        raise DataError(f"{path}: {split} names image {wrong[0]}, the images are 0 to {count - 1}.")
+    return found
 
 
 def npz_folder(path: Path, intake: Intake) -> Data:
@@ -77,38 +104,42 @@ def digits(intake: Intake) -> Data:
         resize = replace(intake.preprocess, size=intake.shape[1:], crop=1.0)
         intake = replace(intake, preprocess=resize)
     intake.check_images(pixels.shape[1:], "digits")
-    return _cut_data("digits", pixels, labels(found.target, "digits"), intake)
+    targets = labels(found.target, "digits")
+    return _cut_data("digits", pixels, targets, cut(targets), intake)
 
 
-def _cut_data(name: str, pixels: Pixels, targets: Tensor, intake: Intake) -> Data:
+def _cut_data(
+    name: str, pixels: Pixels, targets: Tensor, parts: Mapping[str, Indices], intake: Intake
+) -> Data:
     intake.check_targets(targets, name)
     makers: dict[str, Callable[[], AnySplit]] = {
-        split: partial(_part, split, pixels, targets, indices, intake)
-        for split, indices in cut(targets).items()
+        split: partial(_part, split, pixels, targets, Origin(name, indices), intake)
+        for split, indices in parts.items()
     }
     return Data(name, makers)
 
 
-def _part(name: str, pixels: Pixels, targets: Tensor, indices: Indices, intake: Intake) -> Split:
-    return Split(name, ArraySource(pixels[indices], targets[indices], intake))
+def _part(name: str, pixels: Pixels, targets: Tensor, origin: Origin, intake: Intake) -> Split:
+    source = ArraySource(pixels[origin.indices], targets[origin.indices], intake)
+    return Split(name, source, origin)
 
 
 def _npz_split(name: str, path: Path, intake: Intake) -> Split:
-    pixels, targets = _read(path, intake)
+    pixels, targets = _labelled(path, _arrays(path), intake)
     intake.check_targets(targets, str(path))
     return Split(name, ArraySource(pixels, targets, intake))
 
 
-def _read(path: Path, intake: Intake) -> tuple[Pixels, Tensor]:
-    x, y = _arrays(path)
-    pixels = image_array(x, intake, str(path))
-    targets = labels(y, str(path))
+def _labelled(path: Path, arrays: Arrays, intake: Intake) -> tuple[Pixels, Tensor]:
+    pixels = image_array(arrays["x"], intake, str(path))
+    targets = labels(arrays["y"], str(path))
     if len(pixels) != len(targets):
         raise DataError(f"{path}: x has {len(pixels)} images, y has {len(targets)} labels.")
     return pixels, targets
 
 
-def _arrays(path: Path) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+def _arrays(path: Path) -> Arrays:
+    """Return the arrays x and y of a file, and train, val and test where it has them."""
     if not path.is_file():
         raise DataError(f"There is no data file {str(path)!r}.")
     try:
@@ -116,7 +147,7 @@ def _arrays(path: Path) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             missing = [key for key in ("x", "y") if key not in file]
             if not missing:
-                return file["x"], file["y"]
+                return {key: file[key] for key in ("x", "y", *SPLITS) if key in file}
             have = ", ".join(file.files) or "nothing"
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]

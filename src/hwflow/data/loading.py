@@ -21,13 +21,15 @@ def load_data(
     """Open a data set for `network`: its images are preprocessed as the network wants them.
 
     `spec` is a folder train/CLASS/IMAGE, val/..., test/...; a folder with train.npz, val.npz and
-    test.npz, or one .npz (x: uint8 (N, H, W, C) or (N, H, W); y: class numbers), which is cut into
-    80 % train, 10 % val and 10 % test; "digits"; "torchvision:NAME", kept under `root` and only
-    downloaded if asked; or "package.module:function" (see :func:`hwflow.data.own.own_data`).
+    test.npz, or one .npz (x: uint8 (N, H, W, C) or (N, H, W); y: class numbers; train, val, test:
+    which images are in each split, else 80 %, 10 % and 10 % of each class); "digits";
+    "torchvision:NAME", kept under `root` and only downloaded if asked; or "package.module:function"
+    (see :func:`hwflow.data.own.own_data`).
 
-    Splits are read when they are first asked for. Raises DataError, with the file's name, for what
-    is missing, empty, unreadable, of another size or number of channels than the network takes, or
-    labelled beyond its classes.
+    Splits are read when they are first asked for; whether they share images is looked into by
+    :meth:`hwflow.data.Data.check_disjoint`. Raises DataError, with the file's name, for what is
+    missing, empty, unreadable, of another size or number of channels than the network takes,
+    labelled beyond its classes, or in two of the index arrays.
     """
     text, wanted = str(spec), intake(network)
     if text == "digits":

@@ -9,12 +9,22 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 
 from hwflow.data.arrays import image_array
 from hwflow.data.intake import Intake
 from hwflow.data.sources import ArraySource, TensorSource, labels
-from hwflow.data.split import BATCH, CACHE_BYTES, SPLITS, AnySplit, Batch, Data, Split, Stream
+from hwflow.data.split import (
+    BATCH,
+    CACHE_BYTES,
+    SPLITS,
+    AnySplit,
+    Batch,
+    Data,
+    Origin,
+    Split,
+    Stream,
+)  # fmt: skip
 from hwflow.errors import DataError
 from hwflow.factory import find_factory
 
@@ -57,8 +67,21 @@ def own_split(name: str, value: Any, intake: Intake) -> AnySplit:
             f"The split {name!r} is {type(value).__name__}. Give (x, y), a torch Dataset, or a "
             "loader of (inputs, targets)."
         )
-    stream = Stream(name, value, partial(_checked, intake=intake))
+    stream = Stream(name, value, partial(_checked, intake=intake), _origin(value))
     return stream if name == "train" else _kept(stream)
+
+
+def _origin(loader: Iterable[Any]) -> Origin | None:
+    """Return which items of which set a loader reads, None where it does not say."""
+    found = getattr(loader, "dataset", None)
+    if not isinstance(found, Dataset) or isinstance(found, IterableDataset):
+        return None
+    chosen = getattr(getattr(loader, "sampler", None), "indices", None)  # SubsetRandomSampler
+    indices = np.arange(len(found)) if chosen is None else np.asarray(chosen)  # type: ignore[arg-type]
+    while isinstance(found, Subset):
+        indices = np.asarray(found.indices)[indices]
+        found = found.dataset
+    return Origin(found, indices.astype(np.int64))
 
 
 def _from_arrays(name: str, x: Any, y: Any, intake: Intake) -> Split:
@@ -106,4 +129,4 @@ def _kept(stream: Stream) -> AnySplit:
     inputs = torch.cat([inputs for inputs, _ in batches])
     targets = torch.cat([targets for _, targets in batches])
     kept = inputs.contiguous(memory_format=torch.channels_last)
-    return Split(stream.name, TensorSource(kept, targets))
+    return Split(stream.name, TensorSource(kept, targets), stream.origin)
