@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,6 +55,11 @@ def steps_of(problem: Problem) -> tuple[Step, ...]:
         if len(choice.options) > 1
     ]
     return tuple(sorted(found, key=lambda step: (step.layers[:1] or (len(base),), step.place)))
+
+
+def actions(steps: Sequence[Step], plan: Plan) -> list[float]:
+    """Return the actions in [0, 1] that walk along a plan."""
+    return [step.action(step.order.index(plan[step.place])) for step in steps]
 
 
 def swapped(space: Space, plan: Plan, place: int, option: int) -> Plan:

@@ -3,6 +3,7 @@
     DDPG(seed=0)                               # the limits are walls, the state knows the hardware
     DDPG(hardware=False)                       # AMC's own state
     DDPG(repair="backwards", hardware=False)   # HAQ's repair
+    DDPG(start="coarse/agent.safetensors")     # go on from what an agent learnt at another level
 
 One episode decides every choice in the order of the layers and is evaluated once; the reward at its
 end goes to every step. Defaults are AMC's (ECCV 2018): networks 300-300, learning rates 1e-4 and
@@ -12,12 +13,15 @@ Source of the state and the levels: HW-Flow (LITES 8(1):3, 2022), as described i
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hwflow.errors import HwflowError
 from hwflow.problem import Problem
 from hwflow.solvers import Evaluate
+from hwflow.space import Plan
 
 if TYPE_CHECKING:
     from hwflow.solvers.ddpg.learner import AgentName
@@ -53,9 +57,15 @@ class DDPG:
     batch: int = 64
     replay_episodes: int = 100
     """Episodes that are kept to learn from."""
+    start: Path | str | None = None
+    """Weights to begin with, as `keep` wrote them for a walk over the same choices."""
+    first: tuple[Plan, ...] = ()
+    """Plans to walk along first, as far as the limits let it: the best of another level, say."""
+    keep: Path | str | None = None
+    """Where to write the agent's weights (.safetensors) when the run ends."""
 
     def __post_init__(self) -> None:
-        for key, least in (("warmup", 1), ("batch", 1), ("replay_episodes", 1)):
+        for key, least in (("warmup", 0), ("batch", 1), ("replay_episodes", 1)):
             if getattr(self, key) < least:
                 raise HwflowError(
                     f"DDPG's {key} must be {least} or more, not {getattr(self, key)}."
@@ -68,10 +78,23 @@ class DDPG:
 
     def settings(self) -> dict[str, Any]:
         """Return everything that decides what it asks for."""
-        return {**asdict(self), "hidden": list(self.hidden)}
+        found = asdict(self) | {"hidden": list(self.hidden), "first": [list(p) for p in self.first]}
+        del found["keep"]  # decides nothing
+        return found | {"start": None if self.start is None else digest(self.start)}
 
     def run(self, problem: Problem, evaluate: Evaluate) -> None:
         """Walk episode after episode, until `evaluate` ends the run."""
         from hwflow.solvers.ddpg.session import walk_on
 
         walk_on(self, problem, evaluate)
+
+
+def digest(path: Path | str) -> str:
+    """Return the SHA-256 of an agent's file; HwflowError when there is none."""
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise HwflowError(
+            f"The agent {path} cannot be read: {error.strerror}. Give the file that DDPG(keep=...) "
+            "wrote, or start without one."
+        ) from error

@@ -55,6 +55,11 @@ class Walk(gymnasium.Env[Vector, Vector]):
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
         self.observation_space = gymnasium.spaces.Box(-1.0, 2.0, (self._state.size,), np.float32)
 
+    @property
+    def number(self) -> int:
+        """Which step comes next."""
+        return self._number
+
     def _begin(self) -> None:
         self._plan = self._problem.space.default
         self._number = 0

@@ -6,7 +6,7 @@ from a normal distribution truncated to the allowed actions, whose width shrinks
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -60,12 +60,17 @@ def learner(
     batch: int,
     tau: float,
     discount: float,
+    first: Sequence[Sequence[float]] = (),
 ) -> Any:
-    """Return an agent for a walk; `replay` counts steps kept, rates are those of Adam."""
-    made = _exploring({"ddpg": DDPG, "td3": TD3, "sac": SAC}[name], walk, exploring, seed)
+    """Return an agent for a walk; `replay` counts steps kept, rates are those of Adam.
+
+    `first` are the actions, in [0, 1], of the episodes before the warm-up.
+    """
+    kind = {"ddpg": DDPG, "td3": TD3, "sac": SAC}[name]
+    made = _exploring(kind, walk, exploring, seed, first)
     agent = made(
         "MlpPolicy", walk, learning_rate=critic_rate, buffer_size=replay, batch_size=batch,
-        learning_starts=exploring.warmup * len(walk.steps), tau=tau, gamma=discount,
+        learning_starts=(len(first) + exploring.warmup) * len(walk.steps), tau=tau, gamma=discount,
         train_freq=(1, "episode"), gradient_steps=-1, replay_buffer_class=EpisodeReplay,
         policy_kwargs={"net_arch": list(hidden)}, seed=seed, device="cpu",
     )  # fmt: skip
@@ -74,7 +79,9 @@ def learner(
     return agent
 
 
-def _exploring(kind: Any, walk: Walk, exploring: Exploration, seed: int) -> Callable[..., Any]:
+def _exploring(
+    kind: Any, walk: Walk, exploring: Exploration, seed: int, first: Sequence[Sequence[float]]
+) -> Callable[..., Any]:
     """Return an agent class with AMC's exploration and a rate of its own for the actor."""
 
     class Exploring(kind):  # type: ignore[misc]  # the class comes as an argument
@@ -90,12 +97,16 @@ def _exploring(kind: Any, walk: Walk, exploring: Exploration, seed: int) -> Call
                 group["lr"] = self.rates[0]
 
         def _sample_action(self, *args: Any, **settings: Any) -> tuple[np.ndarray, np.ndarray]:
-            if self._episode_num < exploring.warmup or walk.fresh >= STALE:
+            episode = self._episode_num - len(first)
+            if episode < 0:
+                led = np.array([[2 * first[episode][walk.number] - 1]], np.float32)
+                return led, led
+            if episode < exploring.warmup or walk.fresh >= STALE:
                 action = self._draws.uniform(-1.0, 1.0, (1, 1)).astype(np.float32)
                 return action, action
             action, _ = self.predict(self._last_obs, deterministic=kind is not SAC)
             if kind is not SAC:
-                action = _noisy(action, exploring.width(self._episode_num), self._draws)
+                action = _noisy(action, exploring.width(episode), self._draws)
             return action, action
 
     return Exploring

@@ -15,9 +15,10 @@ from hwflow.running import seeded
 from hwflow.solvers import Evaluate
 from hwflow.solvers.ddpg.environment import Walk
 from hwflow.solvers.ddpg.learner import Exploration, check_agent, learner
+from hwflow.solvers.ddpg.memory import load_agent, save_agent
 from hwflow.solvers.ddpg.rewards import Reward
 from hwflow.solvers.ddpg.wall import check_repair
-from hwflow.solvers.steps import steps_of
+from hwflow.solvers.steps import actions, steps_of
 
 if TYPE_CHECKING:
     from hwflow.solvers.ddpg import DDPG
@@ -44,8 +45,15 @@ def walk_on(solver: DDPG, problem: Problem, evaluate: Evaluate) -> None:
             seed=solver.seed, hidden=solver.hidden, actor_rate=solver.actor_rate,
             critic_rate=solver.critic_rate, replay=solver.replay_episodes * len(steps),
             batch=solver.batch, tau=solver.tau, discount=solver.discount,
+            first=[actions(steps, problem.space.canonical(plan)) for plan in solver.first],
         )  # fmt: skip
-        agent.learn(EPISODES * len(steps), log_interval=None)
+        if solver.start is not None:
+            load_agent(agent, solver.start)
+        try:
+            agent.learn(EPISODES * len(steps), log_interval=None)
+        finally:  # `evaluate` ends the run by an exception
+            if solver.keep is not None:
+                save_agent(agent, solver.keep)
 
 
 @contextmanager

@@ -2,8 +2,9 @@
 
 AMC's entries (ECCV 2018): index, type of layer, input and output channels, stride, kernel,
 weights, what was saved so far, what is left to decide, last action. The channels, kernel and
-weights are logarithms. HW-Flow's hardware entries, from the cost model's own level, as shares of
-the original network: energy, latency and DRAM traffic of the layers concerned; what was saved and
+weights are logarithms. HW-Flow's hardware entries, from the cost model's own level (zero where it
+does not give them, so that an agent can move from level to level), as shares of the original
+network: energy, latency and DRAM traffic of the layers concerned; what was saved and
 what is left of each; utilisation of the array; computation-to-communication ratio over the ridge
 point; and the local derivative: the latency that the next leaner option saves, a staircase on
 arrays.
@@ -40,24 +41,19 @@ class State:
     @property
     def size(self) -> int:
         """Entries of a state."""
-        return len(_STATIC) + 3 + (len(self._metrics) * 3 + 3 if self._metrics else 0)
+        return len(_STATIC) + 3 + (len(HARDWARE) * 3 + 3 if self.hardware else 0)
 
     def of(self, plan: Plan, number: int, last_action: float) -> Floats:
         """Return the state before step `number`; later choices of `plan` are at their default."""
         cost = self._cost(plan)
         entries = [*self._static[number], *self._progress(cost, number, "bit_ops"), last_action]
-        if self._metrics:
+        if self.hardware:
             entries += self._hardware(plan, cost, number)
         return np.clip(np.array(entries, np.float64), -1.0, 2.0)
 
     @cached_property
     def _start(self) -> Cost:
         return self._cost(self.problem.space.default)
-
-    @cached_property
-    def _metrics(self) -> tuple[str, ...]:
-        known = self._start.total
-        return tuple(name for name in HARDWARE if self.hardware and name in known)
 
     @cached_property
     def _static(self) -> Floats:
@@ -104,11 +100,10 @@ class State:
     def _hardware(self, plan: Plan, cost: Cost, number: int) -> list[float]:
         step = self.steps[number]
         entries: list[float] = []
-        for name in self._metrics:
+        for name in HARDWARE:
             here = sum(_at(cost, index, name) for index in step.layers)
-            entries += [
-                here / self._start.total[name], *self._progress(cost, number, name)
-            ]  # fmt: skip
+            whole = self._start.total.get(name, 0.0)
+            entries += [here / whole if whole else 0.0, *self._progress(cost, number, name)]
         return [*entries, *self._array(cost, step), self._derivative(plan, cost, step)]
 
     def _array(self, cost: Cost, step: Step) -> tuple[float, float]:
@@ -125,14 +120,15 @@ class State:
         return macs / seconds / peak, log2(ratio) / 10
 
     def _derivative(self, plan: Plan, cost: Cost, step: Step) -> float:
-        """Return the share of latency (or of the first metric) that one rank less saves."""
+        """Return the share of latency (else of bit operations) that one rank less saves."""
         rank = step.order.index(plan[step.place])
-        if rank == 0:
+        name = HARDWARE[0] if self._start.total.get(HARDWARE[0]) else "bit_ops"
+        whole = self._start.total.get(name, 0.0)
+        if rank == 0 or not whole:
             return 0.0
-        name = self._metrics[0]
         leaner = swapped(self.problem.space, plan, step.place, step.option(rank - 1))
         after = float(self.problem.totals([leaner])[name][0])
-        return (cost.total[name] - after) / self._start.total[name] * len(self.steps)
+        return (cost.total[name] - after) / whole * len(self.steps)
 
 
 _STATIC = ("index", "kind", "operator", "in", "out", "stride", "kernel", "weights", "options")
