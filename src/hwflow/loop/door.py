@@ -23,6 +23,7 @@ from hwflow.front import Front, Trial
 from hwflow.loop.evaluate import Evaluator, Here, Job, Outcome
 from hwflow.loop.fingerprint import run_settings
 from hwflow.loop.progress import Progress, Standing
+from hwflow.loop.shared import Shared
 from hwflow.loop.workers import Workers
 from hwflow.plans import ENUMERABLE
 from hwflow.problem import Problem
@@ -58,6 +59,7 @@ def search(
     seed: int = 0,
     provenance: Mapping[str, Any] | None = None,
     on_trial: Callable[[Progress], None] | None = None,
+    qualities: Path | str | None = None,
 ) -> Front:
     """Search a problem and return the front; `out` is the run folder, None keeps it in memory.
 
@@ -65,6 +67,7 @@ def search(
     sessions included (what runs at the end is finished). workers: processes; threads: those of each
     evaluation. The front does not depend on workers, nor on being stopped and started again.
     on_trial: called with a Progress after every trial. provenance: kept in the study, not compared.
+    qualities: a file that searches of the same network and space share (:mod:`hwflow.loop.shared`).
 
     Raises InfeasibleError when no plan can meet the limits (before anything is evaluated or
     written) or none that was tried does, StudyError when the run folder cannot be used, HwflowError
@@ -81,6 +84,8 @@ def search(
     task = (problem.space, quality, threads)
     with Study.start(out, settings, provenance) as study:
         evaluator: Evaluator = Workers(workers, *task) if workers > 1 else Here(*task)
+        if qualities is not None:
+            evaluator = Shared(evaluator, qualities, settings, quality)
         with closing(evaluator):
             Door(problem, study, evaluator, budget, seed, on_trial).run(solver)
         return study.front(problem.space)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from math import sqrt
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +35,9 @@ class Accuracy:
     `metric` is a Metric or a function (outputs, targets) -> scores of shape (n,); `forward` is how
     a module is run.
     """
+
+    repeatable: ClassVar[bool] = True
+    """A plan's score does not depend on the trial's seed."""
 
     data: Held
     batch_size: int = BATCH
