@@ -117,7 +117,8 @@ class Parts:
         """The network, with calibration inputs from the training split where asked for."""
         if not self.calibrated:
             return self.pristine
-        return self.pristine.calibrated(self.data.calibration(self.job.calibration, self.job.seed))
+        # The same images for every seed: searches are compared over seeds, on one network.
+        return self.pristine.calibrated(self.data.calibration(self.job.calibration))
 
     @cached_property
     def space(self) -> Space:

@@ -8,7 +8,7 @@ import os
 import platform
 import sys
 import tomllib
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -21,7 +21,7 @@ from hwflow.costs.fine.level import LayerReport
 from hwflow.costs.layerwise import LayerLevel
 from hwflow.costs.mid import ops_roofline
 from hwflow.design import Design
-from hwflow.errors import StudyError
+from hwflow.errors import HwflowError, StudyError
 from hwflow.front import Front, Trial
 from hwflow.job import RUN_FILE, Job, Parts
 from hwflow.loop import Progress
@@ -216,6 +216,19 @@ def _report_data(parts: Parts, study: Study, result: Result) -> ReportData:
         run=str(result.folder),
         quality=parts.job.quality,
     )
+
+
+def recosting(folders: Sequence[Path], level: str, below: Sequence[str]) -> Problem:
+    """Return the problem of run folders at another level, within other limits, to compare them at.
+
+    Without `below` the limits are the runs' own, which must then be the same. Raises HwflowError
+    where they are not, and for a folder without run.toml.
+    """
+    jobs = [Job.read(folder / RUN_FILE) for folder in folders]
+    if not below and len({job.below for job in jobs}) > 1:
+        raise HwflowError("These runs have different limits. Say which count: --below NAME=VALUE.")
+    settings = jobs[0].model_dump() | {"level": level, "below": tuple(below) or jobs[0].below}
+    return Parts(Job.check(settings, "hwflow compare"), calibrated=False).problem
 
 
 def layer_reports(model: CostModel, design: Design) -> tuple[LayerReport, ...]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -293,16 +295,36 @@ def machine_table(machines: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
+def show_comparison(found: Comparison) -> None:
+    """Print who wins, the contenders' figures, and what is to be known of them."""
+    from hwflow.compare import notes, verdict
+
+    out.print(compare_table(found))
+    for note in notes(found):
+        out.print(f"Note: {escape(note)}", highlight=False)
+    out.print(f"[bold]{escape(verdict(found))}[/bold]", highlight=False)
+
+
 def compare_table(found: Comparison) -> Table:
-    """Return contenders, best first: quality and hypervolume at the evaluations that all have."""
-    table = _table(f"After {found.evaluations} evaluations on {found.machine}")
-    for heading in ("solver", "seeds", "median", "least", "largest", "hypervolume"):
-        table.add_column(heading, justify="left" if heading == "solver" else "right")
-    for one in found.to_json()["contenders"]:
-        quality = one["quality"]
-        table.add_row(
-            one["name"], ", ".join(map(str, one["seeds"])),
-            *(f"{quality[key]:.4f}" for key in ("median", "least", "largest")),
-            f"{one['hypervolume']['median']:.3f}",
+    """Return contenders, best first: quality and hypervolume at the evaluations compared at."""
+    from hwflow.compare import shown, span
+
+    level = f", costed at {found.level}" if found.recosted else ""
+    table = _table(f"After {found.evaluations} evaluations on {found.machine}{level}")
+    last = () if found.target is None else ("to random",)
+    for heading in ("solver", "seeds", found.quality, "over seeds", "volume", *last, "CPU"):
+        left = heading == "solver"
+        table.add_column(heading, justify="left" if left else "right", no_wrap=not left)
+    for row in found.rows:
+        reached = () if row.reached is None else (
+            f"{row.reached:g}" if isfinite(row.reached) else "never",
         )  # fmt: skip
+        table.add_row(
+            escape(row.name), ", ".join(map(str, row.seeds)), shown(found, row.quality.median),
+            span(found, row.quality), f"{row.volume:.3f}", *reached, show(row.cpu_seconds, "s"),
+        )  # fmt: skip
+    table.caption = (
+        f"best {found.quality} and hypervolume: median over seeds; to random: evaluations to "
+        "random's median; CPU: time of evaluation"
+    )
     return table

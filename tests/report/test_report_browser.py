@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_runs import made_comparison, made_run
 from page_reader import Page
 from sample_data import sample
 from sample_fine import compared, costed, fine_run
 
 from hwflow.front import Front
-from hwflow.report import render, render_cost, render_levels
+from hwflow.report import render, render_comparison, render_cost, render_levels
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
@@ -149,6 +150,22 @@ change("#metric", "energy_j");
 change("#stand-in", "own");
 tell({{ start, axis: axis(), y: first("#chart-mid").layout.yaxis.title.text }});
 """
+
+DRAWN = f"""{TELL}
+const shown = (id) => first(id).querySelectorAll(".scatterlayer .trace").length;
+tell({{ quality: shown("#chart-quality"), volume: shown("#chart-volume") }});
+"""
+
+
+@pytest.mark.parametrize("width", [1280, 800])
+def test_comparison_draws_what_was_found_within_the_limits(tmp_path: Path, width: int) -> None:
+    runs = [made_run("random", [0.4, 0.6, 0.7], seed) for seed in (0, 1)]
+    runs += [made_run("greedy", [0.9, 0.8, 0.7], infeasible=[0, 1, 2])]
+    found = opened(render_comparison(made_comparison(runs)), tmp_path, width, DRAWN)
+    assert found["faults"] == []
+    assert not found["wide"]
+    assert found["quality"] >= 1
+    assert found["volume"] >= 2
 
 
 def test_explorer_follows_the_layer_and_the_network(tmp_path: Path) -> None:

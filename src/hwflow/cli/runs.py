@@ -126,16 +126,43 @@ def build(
 
 @app.command()
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders of one problem.")],
+    runs: Annotated[list[str], typer.Argument(help="Run folders of one problem, or LABEL=FOLDER.")],
+    evaluations: Annotated[
+        int | None, typer.Option(min=1, help="Compare at so many; default what every run has.")
+    ] = None,
+    recost: Annotated[
+        str | None, typer.Option(help="Cost every plan again at this level, such as fine.")
+    ] = None,
+    below: Annotated[
+        list[str] | None, typer.Option(help="Limits with --recost, such as latency=4ms.")
+    ] = None,
+    page: Annotated[Path | None, typer.Option(help="Write an .html page about it.")] = None,
+    svg: Annotated[Path | None, typer.Option(help="Draw the curves as an .svg.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Compare searches: best quality below the limits against evaluations, over seeds."""
+    """Compare searches: best quality within the limits against evaluations, over seeds."""
     from hwflow.compare import compare as compared
+    from hwflow.compare import split
 
-    found = compared(runs)
+    if below and not recost:
+        raise HwflowError("--below belongs to --recost LEVEL: plans are held against new limits.")
+    problem = None
+    if recost:
+        from hwflow.runs import recosting
+
+        problem = recosting([split(run)[1] for run in runs], recost, below or ())
+    found = compared(runs, evaluations=evaluations, recost=problem)
+    if page:
+        from hwflow.report import write_compare_page
+
+        write_compare_page(found, page)
+    if svg:
+        from hwflow.report import write_compare_svg
+
+        write_compare_svg(found, svg)
     if as_json:
         print_json(found.to_json())
         return
     from hwflow import screen
 
-    screen.out.print(screen.compare_table(found))
+    screen.show_comparison(found)

@@ -1,5 +1,7 @@
-"""Pages: one self-contained HTML file about a search, a cost, or how far levels agree."""
+"""Pages: one self-contained HTML file about a search, a cost, levels, or searches side by side."""
 
+from hwflow.report.compare_page import render_comparison, write_compare_page
+from hwflow.report.compare_svg import render_svg, write_compare_svg
 from hwflow.report.cost_page import CostData, render_cost, write_cost_page
 from hwflow.report.data import ReportData
 from hwflow.report.levels_page import render_levels, write_levels_page
@@ -9,8 +11,12 @@ __all__ = [
     "CostData",
     "ReportData",
     "render",
+    "render_comparison",
     "render_cost",
     "render_levels",
+    "render_svg",
+    "write_compare_page",
+    "write_compare_svg",
     "write_cost_page",
     "write_levels_page",
     "write_report",
