@@ -211,7 +211,7 @@ class TestSpace:
         coupling = couple(read(residual()).workload)
         assert [c.name for c in space.choices] == [f"channels:{name}" for name in coupling.names]
         assert all(choice.options[choice.default] == 1.0 for choice in space.choices)
-        assert space.edits(space.default) == (Prune(),)
+        assert space.edits(space.default) == (Prune(mend="statistics"),)
         assert space.choices[0].options == KEEP
 
     def test_options_are_multiples_of_the_step(self):

@@ -19,6 +19,9 @@ from dataclasses import dataclass, field, replace
 from math import gcd
 from typing import Literal, get_args
 
+import torch
+from torch import Tensor
+
 from hwflow.coupling import ChannelGroup, Coupling, couple, describe, shrink
 from hwflow.design import Design
 from hwflow.edits.prune_graph import pruned
@@ -30,7 +33,7 @@ from hwflow.errors import HwflowError, unknown_name
 from hwflow.extract.call import is_quantizer
 from hwflow.network import Network
 from hwflow.space import Choice, Space, Value
-from hwflow.train import restated
+from hwflow.train import restate
 from hwflow.workload import Workload
 
 CHANNELS = "channels:"
@@ -88,10 +91,15 @@ class Prune:
         if found.faults:
             raise HwflowError(_not_followed(network.name, found.faults))
         mask = found.coupling.mask(self.kept)
-        small = network.with_module(pruned(ready.prepared.graph, found, mask))
-        if self.mend == "none" or network.calibration is None or mask.all():
-            return small
-        return restated(small, network.calibration)
+        small = pruned(ready.prepared.graph, found, mask)
+        if self.mend == "statistics" and network.calibration is not None and not mask.all():
+            restate(small, fast_format(network.calibration))
+        return network.with_module(small)
+
+
+def fast_format(images: Tensor) -> Tensor:
+    """Return images with their channels last: convolutions on a CPU run a third faster."""
+    return images.contiguous(memory_format=torch.channels_last) if images.dim() == 4 else images
 
 
 def check_mend(name: str) -> None:
@@ -141,6 +149,8 @@ class PrunePart:
     """For each group, the units that each option keeps."""
     exclude: frozenset[str] = frozenset()
     mend: Mend = "statistics"
+    scores: Scores | None = field(repr=False, compare=False, default=None)
+    """What the units were ranked by, for qualities on paper; None where all are worth the same."""
     kind = "prune"
 
     def digest(self) -> str:
@@ -201,7 +211,8 @@ def prune(
     if not choices:
         raise HwflowError(_nothing(source.name, coupling, step))
     network = source if isinstance(source, Network) else None
-    return Space(coupling.workload, (PrunePart(choices, kept, coupling.exclude, mend),), network)
+    part = PrunePart(choices, kept, coupling.exclude, mend, scores)
+    return Space(coupling.workload, (part,), network)
 
 
 def _coupling(source: Network | Workload, exclude: frozenset[str]) -> Coupling:

@@ -5,9 +5,8 @@ What counts channels are the sizes of views, splits and pads, and the groups of 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -18,8 +17,9 @@ from torch import Tensor, fx, nn
 from hwflow.coupling.groups import Mask
 from hwflow.coupling.track import whole_groups
 from hwflow.coupling.units import Lane
-from hwflow.edits.survey import Cut, Survey, arguments
+from hwflow.edits.survey import Survey, arguments
 from hwflow.edits.trainable import TrainableGraph
+from hwflow.edits.twin import twin
 from hwflow.extract.call import operator_name, shape_of
 
 
@@ -36,19 +36,16 @@ def set_argument(node: fx.Node, name: str, value: Any) -> None:
 
 def pruned(graph: TrainableGraph, survey: Survey, mask: Mask) -> TrainableGraph:
     """Return a copy of the graph without the units that `mask` drops."""
-    module = copy.deepcopy(graph)
-    twins = dict(zip(graph.graph.nodes, module.graph.nodes, strict=True))
-    _cut_parameters(module, survey, mask)
+    module = twin(graph, lambda path, value: _left_of(path, value, survey, mask))
     left = Left(survey, mask)
-    for node, twin in twins.items():
+    for node, copied in zip(graph.graph.nodes, module.graph.nodes, strict=True):
         if node in survey.lanes and left.changed(node):
             rewrite = REWRITES.get(operator_name(node))
             if rewrite is not None:
-                rewrite(left, node, twin)
-            _resize(twin, left.sizes(node))
-        elif node.op == "get_attr" and str(node.target) in survey.keys:
-            _resize(twin, [tuple(_attribute(module, str(node.target)).shape)])
-    module.graph.lint()
+                rewrite(left, node, copied)
+            _resize(survey, copied, left.sizes(node))
+        elif node.op == "get_attr" and survey.cut_of(str(node.target)):
+            _resize(survey, copied, [tuple(_attribute(module, str(node.target)).shape)])
     module.recompile()
     return module
 
@@ -59,44 +56,27 @@ def _attribute(module: nn.Module, path: str) -> Tensor:
     return found
 
 
-def _cut_parameters(module: nn.Module, survey: Survey, mask: Mask) -> None:
-    """Cut the parameters and buffers; what has several names stays one."""
-    made: dict[str, Tensor] = {}
-    for path, key in survey.keys.items():
-        if key not in made:
-            made[key] = _left_of(_attribute(module, key), survey.cuts.get(key, {}), mask)
-        if made[key] is not _attribute(module, path):
-            owner, _, name = path.rpartition(".")
-            setattr(module.get_submodule(owner), name, made[key])
-
-
-def _left_of(value: Tensor, cut: Cut, mask: Mask) -> Tensor:
-    """Return what is left of a parameter or buffer; itself where that is all of it."""
-    rows = {axis: mask[ids] for axis, ids in cut.items() if not mask[ids].all()}
+def _left_of(path: str, value: Tensor, survey: Survey, mask: Mask) -> Tensor:
+    """Return what is left of a parameter or buffer, in memory of its own."""
     new = value.detach()
-    for axis, kept in rows.items():
-        new = new.index_select(axis, torch.from_numpy(np.flatnonzero(kept)).to(value.device))
-    if not rows:
-        return value
+    for axis, ids in survey.cut_of(path).items():
+        kept = mask[ids]
+        if not kept.all():
+            places = torch.from_numpy(np.flatnonzero(kept)).to(value.device)
+            new = new.index_select(axis, places)
+    if new.data_ptr() == value.data_ptr():
+        new = new.clone()
     return nn.Parameter(new, value.requires_grad) if isinstance(value, nn.Parameter) else new
 
 
-def _resize(node: fx.Node, shapes: list[tuple[Any, ...]]) -> None:
+def _resize(survey: Survey, node: fx.Node, shapes: list[tuple[Any, ...]]) -> None:
     """Give a node's recorded tensors, which extraction reads, their new shapes."""
     value = node.meta.get("val")
     if isinstance(value, Tensor):
-        node.meta["val"] = _like(value, shapes[0])
+        node.meta["val"] = survey.stand_in(value, shapes[0])
     elif isinstance(value, list | tuple):
-        node.meta["val"] = [_like(v, shape) for v, shape in zip(value, shapes, strict=True)]
-
-
-def _like(value: Tensor, shape: tuple[Any, ...]) -> Tensor:
-    mode = getattr(value, "fake_mode", None)
-    if mode is None:
-        return torch.empty(shape, dtype=value.dtype, device="meta")
-    with mode, torch.no_grad():
-        found: Tensor = value.new_empty(shape)
-    return found
+        pairs = zip(value, shapes, strict=True)
+        node.meta["val"] = [survey.stand_in(v, shape) for v, shape in pairs]
 
 
 @dataclass(eq=False)
@@ -105,11 +85,12 @@ class Left:
 
     survey: Survey
     mask: Mask
+    _counts: dict[Lane, int] = field(default_factory=dict)
 
     def changed(self, node: fx.Node) -> bool:
         """Whether a node reads or makes a tensor that has lost channels."""
         lanes = (self.survey.lanes.get(n) for n in (node, *node.all_input_nodes))
-        return any(lane is not None and not self.mask[lane.ids].all() for lane in lanes)
+        return any(lane is not None and self.count(lane) < len(lane) for lane in lanes)
 
     def lane(self, node: object) -> Lane | None:
         """Return the channels of a node."""
@@ -117,7 +98,11 @@ class Left:
 
     def count(self, lane: Lane, stop: int | None = None) -> int:
         """Return how many channels (of the first `stop`) are left."""
-        return int(self.mask[lane.ids[:stop]].sum())
+        if stop is not None:
+            return int(self.mask[lane.ids[:stop]].sum())
+        if lane not in self._counts:
+            self._counts[lane] = int(self.mask[lane.ids].sum())
+        return self._counts[lane]
 
     def sizes(self, node: fx.Node) -> list[tuple[Any, ...]]:
         """Return the new shapes of what a node makes."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from hwflow.coupling import Coupling
 from hwflow.coupling.groups import STAYS
@@ -24,6 +24,9 @@ from hwflow.extract.exported import Extraction
 
 Cut = dict[int, Ids]
 """Axis of a constant -> the unit of each index."""
+
+_REMEMBERED = 20_000
+"""How many stand-ins of tensors a survey keeps: a search meets the same shapes."""
 
 _POINTWISE = frozenset({
     "add", "sub", "rsub", "mul", "div", "true_divide", "pow", "maximum", "minimum", "fmax", "fmin",
@@ -65,6 +68,7 @@ class Survey:
     """Layer -> why its channels cannot be taken out of this graph."""
     _readers: dict[str, fx.Node] = field(default_factory=dict)
     """Path -> who read the parameter or buffer first."""
+    _stand_ins: dict[tuple[object, ...], Tensor] = field(default_factory=dict)
 
     def run(self) -> Survey:
         """Go through the graph once."""
@@ -77,6 +81,19 @@ class Survey:
             if node.op == "call_function":
                 self._constants(node)
         return self
+
+    def cut_of(self, path: str) -> Cut:
+        """Return where a parameter or buffer is cut."""
+        return self.cuts.get(self.keys.get(path, path), {})
+
+    def stand_in(self, value: Tensor, shape: tuple[Any, ...]) -> Tensor:
+        """Return what stands for a tensor like `value` in a graph; graphs may share it."""
+        key = (value.dtype, value.device, *map(_plain, shape))
+        if key not in self._stand_ins:
+            if len(self._stand_ins) >= _REMEMBERED:
+                self._stand_ins.clear()
+            self._stand_ins[key] = _like(value, shape)
+        return self._stand_ins[key]
 
     def _lane(self, node: fx.Node) -> Lane | None:
         """Return the channels of a node: those of its layer, or of what it passes on."""
@@ -175,6 +192,20 @@ class Survey:
         if not _same(self.cuts.setdefault(path, cut), cut):
             for node in (first, reader):
                 self.fault(node, f"reads {path}, which others read with other channels")
+
+
+def _plain(size: object) -> object:
+    """Return a size as something that can be compared: a symbolic one as its formula."""
+    return size.node.expr if isinstance(size, torch.SymInt) else size
+
+
+def _like(value: Tensor, shape: tuple[Any, ...]) -> Tensor:
+    mode = getattr(value, "fake_mode", None)
+    if mode is None:
+        return torch.empty(shape, dtype=value.dtype, device="meta")
+    with mode, torch.no_grad():
+        found: Tensor = value.new_empty(shape)
+    return found
 
 
 def _same(left: Cut, right: Cut) -> bool:

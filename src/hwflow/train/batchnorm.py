@@ -6,6 +6,7 @@ import copy
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -16,6 +17,8 @@ from hwflow.running import state_digest
 from hwflow.train.stream import Trainable, first_inputs
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
+_BATCH_NORM = torch.ops.aten.batch_norm.default
 
 _RUNNING_MEAN, _TRAINING, _MOMENTUM = 3, 5, 6
 """Indices of arguments of aten.batch_norm."""
@@ -39,21 +42,33 @@ def restated(network: Network, inputs: Tensor, batch_size: int = 250) -> Network
 
     As :func:`reestimate_batchnorm`, on inputs at hand.
     """
-    return _restated(network, torch.split(inputs, batch_size))
+    return _restated(network, _batches(inputs, batch_size))
+
+
+def restate(module: nn.Module, inputs: Tensor, batch_size: int = 250) -> None:
+    """Set the batch-norm statistics of a module in eval mode to the averages over `inputs`."""
+    with torch.no_grad():
+        _average(module, _batches(inputs, batch_size))
+
+
+def _batches(inputs: Tensor, most: int) -> Sequence[Tensor]:
+    """Split inputs into as few batches of one size as can be: all count alike in the average."""
+    return torch.tensor_split(inputs, -(-len(inputs) // most))
 
 
 def _restated(network: Network, batches: Sequence[Tensor]) -> Network:
     module = copy.deepcopy(network.module).eval()
     with torch.no_grad():
-        if isinstance(module, fx.GraphModule):
-            _average_in_graph(module, batches)
         _average(module, batches)
     return replace(network, module=module, weights=state_digest(module))
 
 
 def _average(module: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Set the statistics of normalisations that are modules to the averages over batches."""
+    """Set the statistics of normalisations, be they modules or ATen calls, to the averages."""
     norms = [part for part in module.modules() if isinstance(part, _NORMS)]
+    if isinstance(module, fx.GraphModule) and not norms:
+        _average_in_graph(module, batches)
+        return
     before = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
@@ -67,22 +82,28 @@ def _average(module: nn.Module, batches: Iterable[Tensor]) -> None:
 
 
 def _average_in_graph(module: fx.GraphModule, batches: Iterable[Tensor]) -> None:
-    """Set the statistics of normalisations that are ATen calls to the averages over batches."""
-    calls = [
-        node for node in module.graph.find_nodes(
-            op="call_function", target=torch.ops.aten.batch_norm.default
-        ) if isinstance(node.args[_RUNNING_MEAN], fx.Node)
-    ]  # fmt: skip
-    before = [call.args for call in calls]
-    seen: Counter[fx.Node] = Counter()  # one normalisation may be called several times
-    for inputs in batches if calls else ():
-        for call in calls:
-            seen[call.args[_RUNNING_MEAN]] += 1
-            call.update_arg(_TRAINING, True)
+    if module.graph.find_nodes(op="call_function", target=_BATCH_NORM):
+        runner = _Averaging(module)
+        for inputs in batches:
+            runner.run(inputs)
+
+
+class _Averaging(fx.Interpreter):
+    """Runs a graph with the statistics of the batch, and averages them into the running ones.
+
+    The graph stays as it is: to switch its calls to training and back, it would be compiled twice.
+    """
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module)
+        self.seen: Counter[int] = Counter()  # one normalisation may be called several times
+
+    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a call; of a batch normalisation with running statistics, in training."""
+        mean = args[_RUNNING_MEAN] if target is _BATCH_NORM else None
+        if mean is not None:
+            self.seen[id(mean)] += 1
             # new = (1 - momentum) old + momentum batch: with 1 / n, the average of n batches
-            call.update_arg(_MOMENTUM, 1 / seen[call.args[_RUNNING_MEAN]])
-        module.recompile()
-        module(inputs)
-    for call, args in zip(calls, before, strict=True):
-        call.args = args
-    module.recompile()
+            momentum = 1 / self.seen[id(mean)]
+            args = (*args[:_TRAINING], True, momentum, *args[_MOMENTUM + 1 :])
+        return super().call_function(target, args, kwargs)
