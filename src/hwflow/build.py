@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,9 @@ from hwflow.extract import extract
 from hwflow.front import Trial
 from hwflow.network import Network
 from hwflow.quality.accuracy import Flips, compare
-from hwflow.train import train
+from hwflow.space import Space
+from hwflow.train import Progress, finetune
+from hwflow.train.augment import Augment
 
 if TYPE_CHECKING:
     from hwflow.data.split import AnySplit
@@ -22,15 +26,36 @@ CHECK_IMAGES = 1000
 """How many test images the exported file is compared with the torch module on."""
 
 
+@dataclass(frozen=True)
+class Tuning:
+    """How a built network is fine-tuned, with the original as its teacher."""
+
+    epochs: int
+    lr: float | None = None
+    """Peak learning rate; None: 0.02 where channels or operations went, 0.002 where bits did."""
+    augment: Augment = "none"
+    """"crop" and "crop+flip" suit photographs; mirrored digits are other digits."""
+    ema: float | None = None
+    """Share that a moving average of the weights keeps with each step; None: no average."""
+    seed: int = 0
+    checkpoint: Path | None = None
+    """A file from which a killed run goes on."""
+
+    def rate(self, space: Space) -> float:
+        """Return the peak learning rate for networks of a space."""
+        if self.lr is not None:
+            return self.lr
+        return 0.02 if any(part.kind in ("prune", "replace") for part in space.parts) else 0.002
+
+
 def build(
     problem: Problem,
     trial: Trial,
-    *,
-    finetune: int = 0,
+    tuning: Tuning | None = None,
     data: AnySplit | None = None,
-    seed: int = 0,
+    on_step: Callable[[Progress], None] | None = None,
 ) -> Network:
-    """Return a trial's network, after `finetune` epochs on `data` with the original as teacher.
+    """Return a trial's network, fine-tuned on `data` where `tuning` is given.
 
     The workload read back from the built network must be the one whose cost was searched; a
     HwflowError names the first layer where they differ (a fault of an edit, never of the user).
@@ -38,11 +63,15 @@ def build(
     original = problem.space.network
     network = trial.build()
     check_agreement(problem, trial, network)
-    if finetune == 0:
+    if tuning is None or tuning.epochs == 0:
         return network
     if data is None or original is None:
         raise HwflowError("Fine-tuning needs training data. Give the run a data set with train.")
-    return train(network, data, epochs=finetune, lr=0.002, teacher=original, seed=seed)
+    return finetune(
+        network, data, original, epochs=tuning.epochs, lr=tuning.rate(problem.space),
+        augment=tuning.augment, ema=tuning.ema, seed=tuning.seed, checkpoint=tuning.checkpoint,
+        on_step=on_step,
+    )  # fmt: skip
 
 
 def check_agreement(problem: Problem, trial: Trial, network: Network) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hwflow.costs.fine.relief import Relief
     from hwflow.fidelity import Fidelity
     from hwflow.loop import Progress as SearchProgress
+    from hwflow.train import Progress as Step
 
 out = Console()
 err = Console(stderr=True)
@@ -200,9 +201,8 @@ def _settings(settings: Mapping[str, str]) -> str:
     return ", ".join(f"{key} = {value}" for key, value in settings.items())
 
 
-@contextmanager
-def search_bar(quiet: bool) -> Iterator[SearchBar]:
-    """Show a progress bar while a search runs; nothing when `quiet`."""
+def _bar(quiet: bool) -> Progress:
+    """Return a progress bar with a count, a note, and the time that is left."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -211,8 +211,28 @@ def search_bar(quiet: bool) -> Iterator[SearchBar]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=err, disable=quiet) as bar:
+    return Progress(*columns, console=err, disable=quiet)
+
+
+@contextmanager
+def search_bar(quiet: bool) -> Iterator[SearchBar]:
+    """Show a progress bar while a search runs; nothing when `quiet`."""
+    with _bar(quiet) as bar:
         yield SearchBar(bar)
+
+
+@contextmanager
+def tuning_bar(quiet: bool) -> Iterator[Callable[[Step], None]]:
+    """Show a progress bar while a network is fine-tuned; nothing when `quiet`."""
+    with _bar(quiet) as bar:
+        task = bar.add_task("fine-tuning", total=None, count="", note="")
+
+        def show(at: Step) -> None:
+            note = f"loss {at.loss:.3f}, learning rate {at.lr:.2g}"
+            count = f"{at.step}/{at.steps}"
+            bar.update(task, completed=at.step, total=at.steps, count=count, note=note)
+
+        yield show
 
 
 class SearchBar:

@@ -16,10 +16,12 @@ CROP_MARGIN = 4
 """Pixels by which an augmented image may be shifted to either side."""
 
 
-def check_augment(how: str) -> None:
-    """Raise HwflowError for an unknown augmentation."""
-    if how not in get_args(Augment):
-        raise HwflowError(f"augment must be none, crop or crop+flip, not {how!r}.")
+def as_augment(how: str) -> Augment:
+    """Return the augmentation of a name; HwflowError for an unknown one."""
+    for known in get_args(Augment):
+        if how == known:
+            return known  # type: ignore[no-any-return]  # get_args gives the literals
+    raise HwflowError(f"augment must be none, crop or crop+flip, not {how!r}.")
 
 
 def augmented(inputs: Tensor, how: str, draw: torch.Generator) -> Tensor:

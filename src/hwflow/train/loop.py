@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from hwflow.errors import HwflowError
 from hwflow.network import Network
 from hwflow.running import output, seeded, state_digest
-from hwflow.train.augment import Augment, augmented, check_augment
+from hwflow.train.augment import Augment, as_augment, augmented
 from hwflow.train.average import Average
 from hwflow.train.checkpoint import Checkpoint, State
 from hwflow.train.distill import Criterion, Distillation, Loss
@@ -70,7 +70,7 @@ def train(
     """
     total = total_steps(split, batch_size, epochs, steps)
     check_schedule(lr, warmup, schedule)
-    check_augment(augment)
+    as_augment(augment)
     module = copy.deepcopy(network.module)
     optimizer = _optimizer(module, lr, momentum, weight_decay)
     state = State(

@@ -1,0 +1,124 @@
+"""Stages of a reproduction: named, resumable, each with a JSON file as its result."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hwflow.errors import HwflowError, unknown_name
+
+if TYPE_CHECKING:
+    from hwflow.data import Data
+    from hwflow.network import Network
+
+KNOWN = {"hw-flow": "hwflow.reproduce.hw_flow"}
+"""Reproduction -> the module that has its STAGES."""
+
+Plain = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all stages of a reproduction are given."""
+
+    out: Path
+    weights: Path
+    """Folder of weights files, or none in the stages that need none."""
+    data: str
+    """Data set, as `hwflow search` takes it."""
+    quick: bool = False
+    """Fewer evaluations and epochs: whether everything runs, not what it is worth."""
+    say: Callable[[str], None] = lambda text: None
+
+    def network(self, name: str) -> Network:
+        """Return a CIFAR network with the weights that were trained on this data."""
+        from hwflow.models import load
+
+        path = self.weights / f"cifar10jpeg_{name}.safetensors"
+        if not path.exists():
+            raise HwflowError(f"There are no weights {path}. Give their folder with --weights.")
+        return load(f"cifar:{name}", weights=str(path))
+
+    @cached_property
+    def _sets(self) -> dict[str, Data]:
+        return {}
+
+    def splits(self, network: Network) -> Data:
+        """Return the data set, preprocessed as the network wants it."""
+        from hwflow.data import load_data
+
+        if network.name not in self._sets:
+            self._sets[network.name] = load_data(self.data, network)
+        return self._sets[network.name]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One part of a reproduction."""
+
+    name: str
+    about: str
+    make: Callable[[Settings], Plain]
+
+    def file(self, settings: Settings) -> Path:
+        """Return where its result is kept."""
+        return settings.out / f"{self.name}.json"
+
+    def result(self, settings: Settings) -> Plain:
+        """Return its result, made now unless it was before."""
+        path = self.file(settings)
+        if path.exists():
+            return dict(json.loads(path.read_text()))
+        start, cpu = time.monotonic(), time.process_time()
+        found = self.make(settings)
+        spent = {"wall_s": time.monotonic() - start, "cpu_s": time.process_time() - cpu}
+        whole = found | {"time_of_last_start": spent, "quick": settings.quick, "made_with": where()}
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        part.write_text(json.dumps(whole, indent=1) + "\n")
+        part.replace(path)
+        return whole
+
+
+def where() -> Plain:
+    """Return what a figure depends on beside its settings: machine and versions."""
+    names = ("hwflow", "torch", "numpy", "stable-baselines3", "pymoo")
+    return {
+        "host": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in names},
+    }
+
+
+def stages_of(name: str) -> tuple[Stage, ...]:
+    """Return the stages of a reproduction; HwflowError for an unknown one."""
+    if name not in KNOWN:
+        raise HwflowError(unknown_name("reproduction", name, KNOWN))
+    found: tuple[Stage, ...] = import_module(KNOWN[name]).STAGES
+    return found
+
+
+def run(name: str, settings: Settings, only: Sequence[str] = ()) -> dict[str, Plain]:
+    """Run the stages of a reproduction, or those named, and return their results by name."""
+    stages = stages_of(name)
+    names = [stage.name for stage in stages]
+    for wanted in only:
+        if wanted not in names:
+            raise HwflowError(unknown_name("stage", wanted, names))
+    settings.out.mkdir(parents=True, exist_ok=True)
+    found: dict[str, Plain] = {}
+    for stage in stages:
+        if only and stage.name not in only:
+            continue
+        done = " (done before)" if stage.file(settings).exists() else ""
+        settings.say(f"{stage.name}: {stage.about}{done}")
+        found[stage.name] = stage.result(settings)
+    return found

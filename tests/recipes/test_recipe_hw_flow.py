@@ -1,0 +1,138 @@
+"""HW-Flow's recipe: one agent at three levels, each level's best handed to the next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import hwflow as hf
+from hwflow.errors import InfeasibleError
+from hwflow.extract import extract
+from hwflow.recipes.amc import amc
+from hwflow.recipes.hw_flow import AGENT, Refined, hw_flow, problem_at, promoted, pruning_space
+from hwflow.study import Study
+
+ON = "systolic-8x8"
+BELOW = ("latency=70%", "energy=60%")
+KEEP = (0.5, 1.0)
+
+
+@pytest.fixture(scope="module")
+def net() -> hf.Network:
+    return hf.load("cifar:resnet8", num_classes=10, input_shape=(1, 8, 8))
+
+
+@pytest.fixture(scope="module")
+def data(net):
+    return hf.load_data("digits", net)
+
+
+def run(net, data, out: Path, evaluations: int = 12) -> Refined:
+    return hw_flow(
+        net, data, ON, out, below=BELOW, evaluations=evaluations, images=40, calibration=16,
+        keep=KEEP, qualities=out / "qualities.db",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def found(net, data, tmp_path_factory) -> Refined:
+    return run(net, data, tmp_path_factory.mktemp("whole"))
+
+
+def test_the_levels_come_in_order_and_share_the_evaluations(found):
+    assert [stage.level for stage in found.stages] == ["coarse", "mid", "fine"]
+    counts = []
+    for stage in found.stages:
+        with Study.read(stage.folder) as study:
+            counts.append(study.evaluated)
+    assert counts == [4, 2, 6]
+
+
+def test_the_best_keeps_the_limits_of_the_fine_level_and_is_what_was_costed(found, net):
+    problem = found.problem
+    whole = problem.cost.cost(problem.design).total
+    assert found.best.total["latency_s"] <= 0.7 * whole["latency_s"]
+    assert found.best.total["energy_j"] <= 0.6 * whole["energy_j"]
+    built = extract(found.best.build())
+    assert problem.cost.costs([problem.design.with_workload(built)])[0].total == pytest.approx(
+        dict(found.best.total)
+    )
+
+
+def test_each_level_walks_first_along_the_best_plans_of_the_one_before(found):
+    coarse, mid, _ = found.stages
+    first = promoted(coarse)
+    assert first[0] == coarse.best.plan
+    with Study.read(mid.folder) as study:
+        settings = study.settings["solver"]
+    assert settings["first"] == [list(plan) for plan in first]
+    assert len(settings["start"]) == 64
+    assert (coarse.folder / AGENT).exists()
+
+
+def test_what_changed_between_levels_is_said(found):
+    first, second = found.shifts
+    assert (first.before, first.after, second.before, second.after) == (
+        "coarse", "mid", "mid", "fine"
+    )  # fmt: skip
+    coarse, mid, _ = found.stages
+    differing = sum(a != b for a, b in zip(coarse.best.plan, mid.best.plan, strict=True))
+    assert len(first.changed) == differing
+    assert set(first.costs) == {"latency_s", "energy_j"}
+    assert bool(first.broken) == (first.costs["latency_s"] > 0.7 or first.costs["energy_j"] > 0.6)
+
+
+def test_stopped_anywhere_it_ends_with_the_same_best(found, net, data, tmp_path):
+    class StoppedError(Exception):
+        pass
+
+    def stop(progress):
+        if progress.evaluated == 2:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        hw_flow(
+            net, data, ON, tmp_path, below=BELOW, evaluations=12, images=40, calibration=16,
+            keep=KEEP, on_trial=stop, qualities=tmp_path / "qualities.db",
+        )  # fmt: skip
+    again = run(net, data, tmp_path)
+    assert again.best.plan == found.best.plan
+    assert [s.best.quality for s in again.stages] == [s.best.quality for s in found.stages]
+
+
+def test_an_agent_whose_file_was_lost_is_taught_again_without_an_evaluation(
+    found, net, data, tmp_path
+):
+    whole = run(net, data, tmp_path)
+    kept = (tmp_path / "coarse" / AGENT).read_bytes()
+    (tmp_path / "coarse" / AGENT).unlink()
+    again = run(net, data, tmp_path)
+    assert (tmp_path / "coarse" / AGENT).read_bytes() == kept
+    assert again.best.plan == whole.best.plan
+
+
+def test_at_the_coarse_level_the_tightest_share_is_one_of_the_multiplications(net, data):
+    problem = problem_at("coarse", pruning_space(net, data, 16, KEEP), ON, BELOW)
+    ((name, value),) = problem.below.items()
+    assert name == "macs"
+    assert value == pytest.approx(0.6 * problem.space.workload.macs)
+
+
+def test_a_budget_out_of_reach_is_refused_before_anything_is_evaluated(net, data, tmp_path):
+    with pytest.raises(InfeasibleError, match="No plan meets"):
+        hw_flow(
+            net, data, ON, tmp_path, below=("latency=1%",), evaluations=6, levels=("fine",),
+            calibration=16, keep=KEEP,
+        )  # fmt: skip
+    assert not (tmp_path / "fine").exists()
+
+
+def test_amc_keeps_its_share_of_the_multiplications_and_knows_no_hardware(net, data, tmp_path):
+    front = amc(
+        net, data, tmp_path, below=("macs=60%",), evaluations=5, warmup=2, images=40,
+        calibration=16, keep=KEEP,
+    )  # fmt: skip
+    assert front.pick("most accurate").total["macs"] <= 0.6 * extract(net).macs
+    with Study.read(tmp_path) as study:
+        assert study.settings["solver"]["hardware"] is False

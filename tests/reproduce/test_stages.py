@@ -1,0 +1,68 @@
+"""Stages of a reproduction: run once, named, refused when unknown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hwflow.errors import HwflowError
+from hwflow.reproduce import Settings, Stage, run, stages_of
+from hwflow.reproduce import stages as module
+
+
+@pytest.fixture
+def calls(monkeypatch) -> list[str]:
+    made: list[str] = []
+
+    def stage(name: str) -> Stage:
+        def make(settings: Settings) -> dict[str, object]:
+            made.append(name)
+            return {"figure": len(made)}
+
+        return Stage(name, f"about {name}", make)
+
+    monkeypatch.setattr(module, "stages_of", lambda name: (stage("a"), stage("b")))
+    return made
+
+
+def settings(out: Path) -> Settings:
+    return Settings(out, out, "nowhere")
+
+
+def test_a_stage_that_is_done_is_read_and_not_run_again(calls, tmp_path):
+    first = run("any", settings(tmp_path))
+    second = run("any", settings(tmp_path))
+    assert calls == ["a", "b"]
+    assert first == second
+    kept = json.loads((tmp_path / "b.json").read_text())
+    assert kept["figure"] == 2
+    assert kept["made_with"]["versions"]["torch"]
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_only_the_stages_that_are_named_run(calls, tmp_path):
+    assert list(run("any", settings(tmp_path), ["b"])) == ["b"]
+    assert calls == ["b"]
+
+
+def test_unknown_stages_and_reproductions_are_answered_with_the_known_ones(calls, tmp_path):
+    with pytest.raises(HwflowError, match=r"stage 'c'.*a, b"):
+        run("any", settings(tmp_path), ["c"])
+    assert not calls
+    with pytest.raises(HwflowError, match="hw-flow"):
+        stages_of("hw-flou")
+
+
+def test_missing_weights_are_named_with_the_option(tmp_path):
+    with pytest.raises(HwflowError, match=r"cifar10jpeg_resnet56.*--weights"):
+        settings(tmp_path).network("resnet56")
+
+
+def test_hw_flow_has_a_stage_for_every_figure_of_its_table():
+    names = [stage.name for stage in stages_of("hw-flow")]
+    assert len(set(names)) == len(names)
+    assert {"compare-resnet20", "compare-resnet56", "reach"} <= set(names)
+    assert "search-resnet56-eyeriss-2x-2" in names
+    assert "tune-resnet56-systolic-8x8-2.5x-0" in names
