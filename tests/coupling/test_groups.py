@@ -1,7 +1,7 @@
 import pytest
 from paper_nets import Paper, chain, padded_shortcut, residual
 
-from hwflow.coupling import channel_groups, couple
+from hwflow.coupling import channel_groups, couple, track
 from hwflow.errors import WorkloadError
 
 
@@ -233,3 +233,22 @@ def test_the_groups_of_a_network_are_found_once():
     assert couple(workload) is couple(workload)
     assert couple(workload).group("b") is couple(workload).groups[1]
     assert couple(workload).least("b") == 1
+
+
+def test_a_layer_whose_channels_cannot_be_followed_is_named_with_what_to_exclude(monkeypatch):
+    def confused(tracker, layer, lanes):
+        raise IndexError("tuple index out of range")
+
+    monkeypatch.setitem(track.RULES, "max_pool", confused)
+    net = Paper()
+    pool = net.layer("pool", "max_pool", net.conv("a", "x", 4))
+    net.conv("c", net.conv("b", pool, 4), 2)
+    with pytest.raises(WorkloadError) as caught:
+        couple(net.workload())
+    assert str(caught.value) == (
+        "The channels of layer 'pool' (max_pool) cannot be followed: IndexError: tuple index out "
+        "of range. Leave all its channels: --exclude pool (in Python, exclude)."
+    )
+    coupling = couple(net.workload(), frozenset({"pool"}))
+    assert coupling.names == ("b",)
+    assert coupling.why["a"] == "pool cannot be followed"

@@ -50,7 +50,13 @@ class Tracker:
         return self
 
     def _visit(self, layer: Layer) -> None:
-        lane = RULES[layer.op](self, layer, [self.lanes[name] for name in layer.inputs])
+        lanes = [self.lanes[name] for name in layer.inputs]
+        try:
+            lane = RULES[layer.op](self, layer, lanes)
+        except Exception as error:  # a rule that meets what it was not made for
+            if layer.name not in self.exclude:
+                raise WorkloadError(_not_followed(layer, error)) from error
+            lane = self.refuse(layer, lanes, "cannot be followed")
         if lane is not None and (lane.axis == 0 or len(lane) < 2):
             lane = self.refuse(layer, [lane], "has one channel, or its channels on the batch axis")
         if layer.name in self.exclude:
@@ -87,6 +93,14 @@ class Tracker:
     def rank(self, layer: Layer, index: int = 0) -> int:
         """Return the number of axes of an input."""
         return len(self.shapes[layer.inputs[index]])
+
+
+def _not_followed(layer: Layer, error: Exception) -> str:
+    return (
+        f"The channels of layer {layer.name!r} ({layer.op}) cannot be followed: "
+        f"{type(error).__name__}: {error}. Leave all its channels: --exclude {layer.name} (in "
+        "Python, exclude)."
+    )
 
 
 def _convolution(t: Tracker, layer: Layer, lanes: Lanes) -> Lane | None:

@@ -38,8 +38,10 @@ def scores_of(network: Network, coupling: Coupling, ranking: Ranking) -> dict[st
     if ranking not in get_args(Ranking):
         raise HwflowError(unknown_name("ranking", ranking, get_args(Ranking)))
     found = read(network)
-    weights = _filters(found, _Source(network.module))
-    scales = _scales(found, _Source(network.module)) if ranking == "bn_scale" else {}
+    # the graph has tensors that the module does not know as its own
+    source = _Source(found.graph.owning_module or network.module)
+    weights = _filters(found, source)
+    scales = _scales(found, source) if ranking == "bn_scale" else {}
     order = 1 if ranking == "l1" else 2
     norms = {name: row.norm(order, dim=1) for name, row in weights.items()}
     scores = {}

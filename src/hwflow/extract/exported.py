@@ -14,6 +14,7 @@ from torch import fx, nn
 from hwflow.errors import ModelError
 from hwflow.extract.aten import RULES
 from hwflow.extract.aten_views import SPLITS, piece
+from hwflow.extract.blame import place, quiet_failure, reason
 from hwflow.extract.call import (
     Call,
     Scope,
@@ -160,7 +161,8 @@ def export_network(network: Network, dynamic_batch: bool = False) -> fx.GraphMod
         dynamic = ({0: torch.export.Dim("batch")},)
     with evaluating(network.module), unfused_attention():
         try:
-            program = torch.export.export(network.module, (example,), dynamic_shapes=dynamic)
+            with quiet_failure():
+                program = torch.export.export(network.module, (example,), dynamic_shapes=dynamic)
         except Exception as error:
             raise ModelError(_export_failed(network, error, dynamic_batch)) from error
         exported = program.module()
@@ -171,14 +173,24 @@ def export_network(network: Network, dynamic_batch: bool = False) -> fx.GraphMod
 
 
 def _export_failed(network: Network, error: Exception, any_batch: bool) -> str:
-    reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     shape = tuple(network.example.shape)
     batch = " for any batch (write x.shape[0], not len(x) or a number)" if any_batch else ""
+    where = place(network.module, error)
+    advice = next((way for sign, way in _REMEDIES.items() if sign in str(error)), "")
     return (
-        f"Network {network.name!r} cannot be exported: {reason.strip().rstrip('.')}. torch.export "
-        f"must be able to trace it on an input of shape {shape}{batch}: take branches that depend "
-        "on values out of its forward, or give an ONNX file instead."
+        f"Network {network.name!r} cannot be exported: {f'in {where}: ' if where else ''}"
+        f"{reason(error)}. torch.export must be able to trace it as a whole on an input of shape "
+        f"{shape}{batch}{f': {advice}' if advice else ''}. For costs alone an ONNX file will do."
     )
+
+
+_REMEDIES = {
+    "data-dependent": "take branches and loops that depend on values out of its forward",
+    "assigned during export": "register these tensors as buffers, or fold them into plain weights "
+    "first (remove_weight_norm, say)",
+    "is not supported for tensor": "take what is no torch operator out of its forward",
+}
+"""What an error of torch.export has in it -> what to do."""
 
 
 @contextmanager

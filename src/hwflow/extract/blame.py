@@ -1,0 +1,85 @@
+"""Which layer an error came from, in words a user can act on."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
+from types import FrameType
+
+from torch import nn
+
+_LOUD = ("torch.export._trace", "torch.fx.experimental.symbolic_shapes")
+"""Loggers that comment on an export that fails."""
+
+_NOISE = re.compile(r"\s*\((unhinted|Size-like symbols):[^)]*\)+\.?|\s*\(https?://[^)]*\)")
+
+
+@contextmanager
+def quiet_failure() -> Iterator[None]:
+    """Keep what is written to standard error to itself when what is done fails."""
+    written = io.StringIO()
+    loggers = [logging.getLogger(name) for name in _LOUD]
+    for logger in loggers:
+        logger.addFilter(_mute)
+    try:
+        with redirect_stderr(written):
+            yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(_mute)
+    sys.stderr.write(written.getvalue())
+
+
+def _mute(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.ERROR
+
+
+def reason(error: BaseException) -> str:
+    """Return the first line of an error, without torch's remarks; its type if it says nothing."""
+    lines = (line.strip() for line in str(error).splitlines())
+    first = next((line for line in lines if line), type(error).__name__)
+    return _NOISE.sub("", first).rstrip(". ")
+
+
+def place(module: nn.Module, error: BaseException) -> str:
+    """Return where in a network an error was raised: "layer 'mid' (net.py, line 18)", or "".
+
+    That is the innermost submodule whose code was running, or the one that the error names.
+    """
+    names = {id(child): name for name, child in module.named_modules()}
+    found: tuple[str, str] | None = None
+    for frame, line in _frames(error):
+        name = names.get(id(frame.f_locals.get("self")))
+        if name is not None:
+            found = name, f"{Path(frame.f_code.co_filename).name}, line {line}"
+    if found is not None and found[0]:
+        return f"layer {found[0]!r} ({found[1]})"
+    named = _named(module, str(error))
+    if named:
+        return f"layer {named!r}"
+    return f"its forward ({found[1]})" if found is not None else ""
+
+
+def _frames(error: BaseException) -> Iterator[tuple[FrameType, int]]:
+    """Yield the frames of an error and of what it was raised from, the first raised last."""
+    for part in (error, error.__cause__ or error.__context__):
+        if part is not None:
+            yield from traceback.walk_tb(part.__traceback__)
+
+
+def _named(module: nn.Module, text: str) -> str:
+    """Return the submodule that a text names as self.NAME, with whatever follows."""
+    names = {name for name, _ in module.named_modules()}
+    for match in re.finditer(r"self\.([\w.]+)", text):
+        parts = match[1].split(".")
+        while parts:
+            if ".".join(parts) in names:
+                return ".".join(parts)
+            parts.pop()
+    return ""
