@@ -14,7 +14,7 @@ from typing import Any
 
 from hwflow import loop
 from hwflow.errors import InfeasibleError
-from hwflow.front import Trial
+from hwflow.front import Front, Trial
 from hwflow.network import Network
 from hwflow.problem import QUALITY, Problem
 from hwflow.quality.accuracy import Accuracy, Flips, compare
@@ -212,13 +212,19 @@ def space_of(settings: Settings, name: str, branches: bool = False) -> Space:
 
 
 def one_search(
-    settings: Settings, name: str, machine: str, level: str, solver: Solver, folder: str
-) -> None:
-    """Search at one level below half of latency and energy."""
+    settings: Settings,
+    name: str,
+    machine: str,
+    level: str,
+    solver: Solver,
+    folder: str,
+    below: Sequence[str] = POINTS["2x"],
+) -> Front:
+    """Search at one level, below half of latency and energy where nothing else is said."""
     space = space_of(settings, name)
-    problem = problem_at(level, space, machine, POINTS["2x"])
+    problem = problem_at(level, space, machine, below)
     val = settings.splits(settings.network(name)).val
-    loop.search(
+    return loop.search(
         problem, Accuracy(val, limit=_count(settings, IMAGES[name], 250)), solver,
         settings.out / folder, evaluations=_count(settings, COMPARED[name], 30),
         qualities=_shared(settings, name),
@@ -239,6 +245,34 @@ def _curves(settings: Settings, folders: Mapping[str, Sequence[str]]) -> Plain:
                 curve.append(best)
             curves.setdefault(label, []).append(curve)
     return {"best_after_each": curves}
+
+
+def levels_stage(settings: Settings, name: str, machine: str) -> Plain:
+    """Ask which level to search on: the same agent on Coarse, and on Fine at no more latency.
+
+    The best plan below half of the multiplications is costed at the fine level; its latency and
+    energy are then the limits of a search on Fine, with the same seed and evaluations.
+    """
+    rows = []
+    for seed in _seeds(settings):
+        folder = f"levels/{name}-{machine}"
+        by_macs = one_search(
+            settings, name, machine, "coarse", DDPG(seed, warmup=40), f"{folder}/coarse-{seed}"
+        ).pick("most accurate")
+        free = problem_at("fine", space_of(settings, name), machine, ())
+        total = {key: float(v[0]) for key, v in free.totals([by_macs.plan]).items()}
+        below = [f"latency={total['latency_s']!r}s", f"energy={total['energy_j']!r}J"]
+        by_fine = one_search(
+            settings, name, machine, "fine", DDPG(seed, warmup=40), f"{folder}/fine-{seed}", below
+        ).pick("most accurate")
+        rows.append(
+            {
+                "seed": seed,
+                "coarse": {"validation": by_macs.quality, "shares": shares(free, total)},
+                "fine": {"validation": by_fine.quality, "shares": shares(free, by_fine.total)},
+            }
+        )
+    return {"network": name, "machine": machine, "rows": rows}
 
 
 def reach_stage(settings: Settings) -> Plain:
@@ -285,6 +319,9 @@ def _stages() -> tuple[Stage, ...]:
     for name, machine in (("resnet20", "systolic-8x8"), ("resnet56", "eyeriss")):
         make = partial(compare_stage, name=name, machine=machine, contenders=tuple(CONTENDERS))
         stages.append(Stage(f"compare-{name}", f"agent and baselines, {name} on {machine}", make))
+    for machine in (*MACHINES[1:], "systolic-16x16"):
+        make = partial(levels_stage, name="resnet20", machine=machine)
+        stages.append(Stage(f"levels-{machine}", f"Coarse or Fine, on {machine}", make))
     stages.append(Stage("reach", "the least latency that can be reached", reach_stage))
     return tuple(stages)
 
