@@ -1,0 +1,124 @@
+"""Saliency: what a pruning plan keeps of the network's weights, found on paper and without data.
+
+    front = hf.search(problem, Saliency(space), MILP(), evaluations=300)
+
+A layer keeps the share of its filters' scores (the ranking that the space prunes by). A plan is
+worth the mean of the logarithms of these shares over the multiplying layers,
+
+    saliency = sum over groups of (layers of the group / layers) * ln(scores kept / scores of all)
+
+where a group has the part of a layer that it has of the layer's channels. It is 0 for the whole
+network and -0.69 where every layer keeps a half. It says nothing of the accuracy itself, only which
+of two plans is likely to lose less: our own definition, chosen among others by rank correlation
+(docs/any-graph.md). As a sum over groups it suits solvers that add up the losses of single changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import log
+from typing import ClassVar, Protocol, cast
+
+from hwflow.coupling import ChannelGroup, couple
+from hwflow.errors import HwflowError
+from hwflow.space import Builder, Choice, Plan, Space, Value
+from hwflow.workload import Workload
+
+BLIND = frozenset({"replace", "quantize"})
+"""Kinds of edit that change what a network computes in ways that saliency does not see."""
+
+GONE = 0.01
+"""Share that a group counts as which is removed as a whole, such as a residual branch."""
+
+
+class _Pruning(Protocol):
+    """What is read of the pruning part of a space."""
+
+    choices: tuple[Choice, ...]
+    kept: Mapping[str, Mapping[Value, tuple[int, ...]]]
+    exclude: frozenset[str]
+    scores: Mapping[str, Sequence[float]] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Saliency:
+    """Quality of a pruning plan without data, 0 or less; no network is built.
+
+    `space` has a part made by :func:`hwflow.edits.prune.prune`, and may have parts that leave the
+    numbers as they are. Raises HwflowError where it has no such part, or one that changes bits or
+    operations, as these would look free.
+    """
+
+    space: Space
+    name: ClassVar[str] = "saliency"
+    on_paper: ClassVar[bool] = True
+    """Made from a space rather than from data."""
+
+    def __post_init__(self) -> None:
+        blind = [part.kind for part in self.space.parts if part.kind in BLIND and part.choices]
+        if blind:
+            raise HwflowError(
+                f"Saliency sees which channels are kept, not what {blind[0]!r} changes, which "
+                "would look free. Search the space of prune alone, or measure the accuracy."
+            )
+        if not any(part.kind == "prune" for part in self.space.parts):
+            raise HwflowError(
+                f"Saliency rates what pruning keeps, but the space of {self.space.workload.name!r} "
+                "does not prune. Give a space made by hwflow.prune."
+            )
+
+    def score(self, plan: Plan, build: Builder) -> float:
+        """Return the saliency of a plan; `build` is not called."""
+        return self.of_plan(plan)
+
+    def of_plan(self, plan: Sequence[int]) -> float:
+        """Return the saliency of a plan."""
+        chosen = zip(self.losses, self.space.canonical(plan), strict=True)
+        return -sum(losses[option] for losses, option in chosen)
+
+    def digest(self) -> str:
+        """Return what each option loses, as SHA-256."""
+        return hashlib.sha256(json.dumps(self.losses).encode()).hexdigest()
+
+    @cached_property
+    def losses(self) -> tuple[tuple[float, ...], ...]:
+        """What each option of each choice takes from the saliency, 0 or more."""
+        known: dict[str, tuple[float, ...]] = {}
+        for part in self.space.parts:
+            if part.kind == "prune":
+                known |= _losses(self.space.workload, cast(_Pruning, part))
+        return tuple(known.get(c.name, (0.0,) * len(c.options)) for c in self.space.choices)
+
+
+def _losses(workload: Workload, part: _Pruning) -> dict[str, tuple[float, ...]]:
+    """Return minus the weighted logarithm of what each option keeps, by choice."""
+    coupling = couple(workload, part.exclude)
+    found = {}
+    for choice in part.choices:
+        group = coupling.group(choice.name.partition(":")[2])
+        weight = _layers(workload, group) / len(workload.mac_layers)
+        scores = (1.0,) * group.size if part.scores is None else part.scores[group.name]
+        kept = [part.kept[group.name][option] for option in choice.options]
+        found[choice.name] = tuple(weight * -log(_share(scores, units)) for units in kept)
+    return found
+
+
+def _layers(workload: Workload, group: ChannelGroup) -> float:
+    """Return how many multiplying layers a group has the filters of, parts of them counted."""
+    parts = [
+        sum(map(len, member.channels)) / workload[member.layer].out_channels
+        for member in group.members
+        if member.side == "out" and workload[member.layer].is_mac
+    ]
+    return sum(parts)
+
+
+def _share(scores: Sequence[float], units: Sequence[int]) -> float:
+    """Return the share of the scores that these units have; all are worth the same if all are 0."""
+    total = sum(scores)
+    share = sum(scores[u] for u in units) / total if total else len(units) / len(scores)
+    return min(max(share, GONE), 1.0)
