@@ -166,3 +166,21 @@ def test_a_limit_is_broken_exactly_when_there_is_excess(limit: float, value: flo
     elif value <= limit:
         assert limits.excess(total) == 0
         assert limits.broken(total) == []
+
+
+@pytest.mark.parametrize("text", ["latency=50%", "latency < 50 %", "latency<=50.0%"])
+def test_a_limit_in_percent_is_a_share_of_the_whole(text: str) -> None:
+    assert Limits.read([text], {"latency_s": 4e-3}).latency_s == pytest.approx(2e-3)
+
+
+def test_a_limit_in_percent_needs_a_whole() -> None:
+    with pytest.raises(HwflowError, match=r"'latency=50%' is a share .+ Give it in s\."):
+        Limits.read(["latency=50%"])
+    with pytest.raises(HwflowError, match="area, which the cost model does not give"):
+        Limits.read(["area=50%"], {"latency_s": 4e-3})
+
+
+@pytest.mark.parametrize("text", ["latency=0%", "latency=-5%"])
+def test_no_share_and_less_are_no_limits(text: str) -> None:
+    with pytest.raises(HwflowError, match="must be above zero"):
+        Limits.read([text], {"latency_s": 4e-3})

@@ -191,6 +191,23 @@ class CostModel(Protocol):
         ...
 
 
+def is_relative(text: str) -> bool:
+    """Whether a limit is a share of the original network's cost, such as "latency=50%"."""
+    return text.rstrip().endswith("%")
+
+
+def _share(text: str, value: str, known: Metric, whole: Mapping[str, float] | None) -> float:
+    if whole is None:
+        raise HwflowError(
+            f"The limit {text!r} is a share of the original network's {known.short}, which is not "
+            f"known here. Give it in {known.unit or 'numbers'}."
+        )
+    if known.name not in whole:
+        raise HwflowError(f"The limit {text!r} is a share of the {known.short}, which the cost "
+                          "model does not give.")  # fmt: skip
+    return parse(value.strip().rstrip("%"), "") / 100 * whole[known.name]
+
+
 @dataclass(frozen=True)
 class Limits:
     """Upper limits on total costs, in SI units. None is no limit."""
@@ -207,15 +224,19 @@ class Limits:
     area_um2: float | None = None
 
     @classmethod
-    def read(cls, texts: Sequence[str]) -> Limits:
-        """Read limits such as ``"latency=4ms"`` or ``"energy < 1 mJ"``."""
+    def read(cls, texts: Sequence[str], whole: Mapping[str, float] | None = None) -> Limits:
+        """Read limits such as ``"latency=4ms"``, ``"energy < 1 mJ"`` or ``"latency=50%"``.
+
+        `whole` is what a limit in percent is a share of: total costs of the original network.
+        """
         values: dict[str, float] = {}
         for text in texts:
             name, _, value = text.replace("<=", "=").replace("<", "=").partition("=")
             if not value.strip():
                 raise HwflowError(f"{text!r} is no limit. Write NAME=VALUE, such as latency=4ms.")
             known = metric(name.strip())
-            limit = parse(value.strip(), known.unit)
+            share = is_relative(text)
+            limit = _share(text, value, known, whole) if share else parse(value.strip(), known.unit)
             if not limit > 0:
                 raise HwflowError(f"The limit {text!r} must be above zero.")
             values[known.name] = limit

@@ -3,25 +3,102 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, reduce
+from operator import add
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import tomlkit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from hwflow import plugins
-from hwflow.cost import Limits
+from hwflow import plugins, settings
+from hwflow.cost import Limits, is_relative
 from hwflow.errors import HwflowError
+from hwflow.machine import Accelerator, load_machine
 from hwflow.problem import Problem
+from hwflow.settings import Setting
 from hwflow.space import Space
 
 if TYPE_CHECKING:
     from hwflow.data import Data
     from hwflow.network import Network
+    from hwflow.workload import Workload
 
 RUN_FILE = "run.toml"
+
+MIN_KEEP = 0.25
+"""The least share of channels that is kept where nothing else is said."""
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def _checked(kind: type[Model], settings: Mapping[str, Any], where: str) -> Model:
+    try:
+        return kind(**settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        if first["type"] == "missing":
+            raise HwflowError(f"{where} needs {key}: it was not given.") from None
+        raise HwflowError(f"{where}: {key}: {first['msg']} (got {first['input']!r}).") from None
+
+
+class Pruning(BaseModel):
+    """How channels may be removed: the options of :func:`hwflow.edits.prune.prune`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    keep: tuple[float, ...] | None = None
+    """Shares of a group that may be kept; by default eighths, from `min_keep` on."""
+    min_keep: float | None = Field(default=None, gt=0, le=1)
+    step: int | Literal["array"] = 1
+    """Counts are multiples of this; "array" is the width of the machine's array."""
+    min_channels: int = 1
+    exclude: tuple[str, ...] = ()
+    ranking: str = "l2"
+    mend: str = "statistics"
+    branches: bool = False
+    """Whether residual branches may be dropped as a whole."""
+
+    @classmethod
+    def check(cls, settings: Mapping[str, Any], where: str) -> Pruning:
+        """Make it of plain settings; HwflowError names the first that is wrong."""
+        return _checked(cls, settings, where)
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The shares that may be kept; HwflowError where keep and min_keep are both given."""
+        if self.keep is None:
+            least = self.min_keep or MIN_KEEP
+            eighths = (number / 8 for number in range(1, 9))
+            return (least, *(share for share in eighths if share > least))
+        if self.min_keep is not None:
+            raise HwflowError("Give the shares to keep (keep) or the least (min_keep), not both.")
+        return self.keep
+
+    def space(self, make: Callable[..., Space], source: Any, machine: Accelerator) -> Space:
+        """Return the space that `make`, the edit, gives for a network or a workload."""
+        options: dict[str, Any] = {"branches": True} if self.branches else {}
+        return make(
+            source,
+            self.shares,
+            step=self._step(machine),
+            min_channels=self.min_channels,
+            exclude=self.exclude,
+            ranking=self.ranking,
+            mend=self.mend,
+            **options,
+        )
+
+    def _step(self, machine: Accelerator) -> int:
+        if self.step != "array":
+            return self.step
+        from hwflow.edits.prune import channel_step
+
+        return channel_step(machine)
 
 
 class Job(BaseModel):
@@ -40,11 +117,16 @@ class Job(BaseModel):
     level: str = "mid"
     edits: tuple[str, ...] = ("quantize",)
     bits: tuple[int, ...] = (2, 3, 4, 6, 8)
+    pruning: Pruning = Pruning()
     below: tuple[str, ...] = ()
-    """Limits such as "latency=4ms"."""
+    """Limits such as "latency=4ms", or "latency=50%" of the original network's."""
     objectives: tuple[str, ...] = ("accuracy", "energy", "latency")
     quality: str = "accuracy"
+    images: int | None = Field(default=None, gt=0)
+    """How many validation images an evaluation sees; None is all."""
     solver: str = "nsga2"
+    set: dict[str, Setting] = Field(default_factory=dict)
+    """Settings of the solver, by the names of its fields."""
     evaluations: int | None = Field(default=None, gt=0)
     seconds: float | None = Field(default=None, gt=0)
     workers: int = Field(default=1, gt=0)
@@ -52,7 +134,7 @@ class Job(BaseModel):
     """Threads of each evaluation; results may depend on it, so a run keeps its number."""
     seed: int = 0
     calibration: int = Field(default=256, gt=0)
-    """How many training images give the ranges of the activations."""
+    """How many training images give ranges of activations, and statistics of what was pruned."""
 
     @classmethod
     def read(cls, path: Path) -> Job:
@@ -68,24 +150,44 @@ class Job(BaseModel):
         return cls.check(settings["job"], str(path))
 
     @classmethod
-    def check(cls, settings: dict[str, Any], where: str) -> Job:
+    def check(cls, settings: Mapping[str, Any], where: str) -> Job:
         """Make a job of plain settings; HwflowError names the first that is wrong."""
-        try:
-            return cls(**settings)
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(map(str, first["loc"]))
-            if first["type"] == "missing":
-                raise HwflowError(f"{where} needs {key}: it was not given.") from None
-            raise HwflowError(f"{where}: {key}: {first['msg']} (got {first['input']!r}).") from None
+        return _checked(cls, settings, where)
 
     def write(self, path: Path, provenance: dict[str, Any]) -> None:
         """Write run.toml: the settings, and where they were run."""
         text = tomlkit.document()
         text.add(tomlkit.comment("Repeat this run with: hwflow search --from run.toml --out NEW"))
-        text["job"] = self.model_dump(exclude_none=True)
+        text["job"] = self.plain()
         text["provenance"] = provenance
         path.write_text(tomlkit.dumps(text))
+
+    def plain(self) -> dict[str, Any]:
+        """Return the settings as plain data, without those of edits that are not made."""
+        plain = self.model_dump(exclude_none=True)
+        if "prune" not in self.edits:
+            del plain["pruning"]
+        return plain
+
+
+def space_of(
+    source: Network | Workload,
+    machine: Accelerator,
+    edits: Sequence[str],
+    bits: Sequence[int],
+    pruning: Pruning,
+) -> Space:
+    """Return the sum of the spaces of edits on a network, or on paper; their order is no matter."""
+    if not edits:
+        raise HwflowError("No edit to search over. Add --prune or --quantize.")
+    spaces = []
+    for name in edits:
+        make = plugins.load("edits", name)
+        if name == "prune":
+            spaces.append(pruning.space(make, source, machine))
+        else:
+            spaces.append(make(source, bits=bits) if name == "quantize" else make(source))
+    return reduce(add, spaces)
 
 
 @dataclass(frozen=True)
@@ -121,37 +223,42 @@ class Parts:
         return self.pristine.calibrated(self.data.calibration(self.job.calibration))
 
     @cached_property
+    def machine(self) -> Accelerator:
+        """The machine."""
+        return load_machine(self.job.on)
+
+    @cached_property
     def space(self) -> Space:
         """The sum of the spaces of the job's edits."""
-        spaces = [self._space(name) for name in self.job.edits]
-        if not spaces:
-            raise HwflowError("No edit to search over. Add --quantize.")
-        total = spaces[0]
-        for space in spaces[1:]:
-            total = total + space
-        return total
-
-    def _space(self, name: str) -> Space:
-        make = plugins.load("edits", name)
-        space: Space = (
-            make(self.network, bits=self.job.bits) if name == "quantize" else make(self.network)
-        )
-        return space
+        job = self.job
+        return space_of(self.network, self.machine, job.edits, job.bits, job.pruning)
 
     @cached_property
     def problem(self) -> Problem:
-        """The problem that the solver sees."""
+        """The problem that the solver sees; its limits are absolute."""
         job = self.job
         cost = plugins.load("costs", job.level)()
-        limits = Limits.read(job.below)
-        return Problem(self.space, job.on, cost, limits, job.objectives)
+        free = Problem(self.space, self.machine, cost, objectives=job.objectives)
+        relative = any(is_relative(text) for text in job.below)
+        whole = cost.cost(free.design).total if relative else None
+        return replace(free, below=Limits.read(job.below, whole))
 
     @cached_property
     def quality(self) -> Any:
         """What scores a plan on the validation split."""
-        return plugins.load("qualities", self.job.quality)(self.data.val)
+        make, images = plugins.load("qualities", self.job.quality), self.job.images
+        return make(self.data.val) if images is None else make(self.data.val, limit=images)
 
     @cached_property
     def solver(self) -> Any:
-        """The solver."""
-        return plugins.load("solvers", self.job.solver)(seed=self.job.seed)
+        """The solver, with its settings."""
+        make = plugins.load("solvers", self.job.solver)
+        return make(seed=self.job.seed, **solver_settings(self.job.solver, self.job.set))
+
+
+def solver_settings(solver: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings of a solver by the types of its fields, which may be given as text.
+
+    Raises HwflowError for unknown names, with the known ones; the seed is the job's own.
+    """
+    return settings.typed(plugins.load("solvers", solver), given, taken=("seed",))

@@ -15,6 +15,7 @@ from operator import itemgetter
 
 import numpy as np
 
+from hwflow.bars import Bars
 from hwflow.cost import METRICS, Floats
 from hwflow.errors import HwflowError, InfeasibleError
 from hwflow.plans import distinct_plans
@@ -175,13 +176,26 @@ def _one_limit(problem: Problem, name: str, limit: float, least: float, plan: Pl
     known = METRICS[name]
     adjective, verb = _WORDS.get(name, ("least", "has"))
     found = "" if problem.space.size <= ENUMERABLE else " found"
-    return (
+    bars = Bars.of(problem, name, plan)
+    reached = f"{show(least, known.unit)}{_costliest(problem, name, plan) if bars is None else ''}"
+    head = (
         f"No plan meets {known.short} <= {show(limit, known.unit)} on {problem.machine.name}: "
-        f"the {adjective}{found} of {_count(problem.space)} plans {verb} "
-        f"{show(least, known.unit)}{_costliest(problem, name, plan)}. "
-        f"Raise the limit to {show(round_up(least), known.unit)}, or widen the space: "
-        "more options per choice, or another edit."
+        f"the {adjective}{found} of {_count(problem.space)} plans {verb} {reached}"
     )
+    raised = round_up(least)
+    if bars is None:
+        return (
+            f"{head}. Raise the limit to {show(raised, known.unit)}, or widen the space: "
+            "more options per choice, or another edit."
+        )
+    whole = problem.cost.cost(problem.design).total[name]
+    share = f"{round_up(100 * raised / whole):g}%" if whole else "-"
+    lines = bars.lines()
+    rows = "".join(f"\n  {line}" for line in lines)
+    raise_it = f"Raise the limit to {show(raised, known.unit)} ({share} of the original's)"
+    *some, last = bars.remedies()
+    ways = "".join(f", {way}" for way in some)
+    return f"{head}.{' What bars it:' if rows else ''}{rows}\n{raise_it}{ways}, or {last}."
 
 
 def _costliest(problem: Problem, name: str, plan: Plan) -> str:

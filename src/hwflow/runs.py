@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -9,11 +10,11 @@ import platform
 import sys
 import tomllib
 from collections.abc import Callable, Sequence, Sized
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hwflow import loop
 from hwflow.cost import CostModel
@@ -28,6 +29,10 @@ from hwflow.loop import Progress
 from hwflow.problem import Problem
 from hwflow.report import ReportData, write_report
 from hwflow.study import Study
+
+if TYPE_CHECKING:
+    from hwflow.build import Tuning
+    from hwflow.train import Progress as Step
 
 REPORT_FILE = "report.html"
 FRONT_FILE = "front.csv"
@@ -69,8 +74,12 @@ def _row(trial: Trial) -> dict[str, Any]:
 
 
 def search(job: Job, folder: Path, show: Callable[[Progress], None] | None = None) -> Result:
-    """Search as `job` says into `folder`, or go on with the search that is there."""
+    """Search as `job` says into `folder`, or go on with the search that is there.
+
+    Raises DataError when the splits of the data set share images.
+    """
     parts = Parts(job)
+    parts.data.check_disjoint()
     recorder = _Recorder(parts, folder, show)
     loop.search(
         parts.problem,
@@ -119,6 +128,7 @@ def provenance(parts: Parts) -> dict[str, Any]:
         "weights_sha256": network.weights or "those of the model itself",
         "machine": machine.name,
         "machine_sha256": machine.digest(),
+        "limits": dict(parts.problem.below.items()),
         "host": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
         "python": platform.python_version(),
         "versions": {name: version(name) for name in _PACKAGES},
@@ -171,9 +181,11 @@ def baseline(parts: Parts, folder: Path) -> Trial:
 
 
 def _images(parts: Parts) -> dict[str, int]:
-    """Return the size of the validation split, where it has one (a user's stream may not)."""
-    split = parts.data.val
-    return {"validation_images": len(split)} if isinstance(split, Sized) else {}
+    """Return how many validation images were seen, where that is known (a stream may not say)."""
+    split, limit = parts.data.val, parts.job.images
+    if not isinstance(split, Sized):
+        return {}
+    return {"validation_images": len(split) if limit is None else min(limit, len(split))}
 
 
 def _notes(stored: dict[str, Any], quality: float | None) -> list[str]:
@@ -211,7 +223,7 @@ def _report_data(parts: Parts, study: Study, result: Result) -> ReportData:
         roofline=ops_roofline(problem.design),
         reports_before=layer_reports(problem.cost, problem.design),
         reports={n: layer_reports(problem.cost, design) for n, design in designs.items()},
-        provenance=stored | {"settings": parts.job.model_dump(exclude_none=True)},
+        provenance=stored | {"settings": parts.job.plain()},
         notes=_notes(stored, result.baseline.quality),
         run=str(result.folder),
         quality=parts.job.quality,
@@ -237,19 +249,32 @@ def layer_reports(model: CostModel, design: Design) -> tuple[LayerReport, ...]:
     return tuple(report for report in found if isinstance(report, LayerReport))
 
 
-def build(folder: Path, wish: str, to: Path | None, finetune: int = 0) -> dict[str, Any]:
-    """Build one network of a run's front, test it against the original, write it to `to`."""
+def build(
+    folder: Path,
+    wish: str,
+    to: Path | None,
+    tuning: Tuning | None = None,
+    show: Callable[[Step], None] | None = None,
+) -> dict[str, Any]:
+    """Build one network of a run's front, test it against the original, write it to `to`.
+
+    Fine-tuning keeps a checkpoint in the run folder: killed, the same call goes on.
+    """
     from hwflow import build as make
 
     study = Study.read(folder)
     parts = Parts(Job.read(folder / RUN_FILE))
+    parts.data.check_disjoint()
     problem = parts.problem
     _check_space(study, problem, folder)
     trial = study.front(problem.space).pick(wish)
     make.check_target(to)
-    train = parts.data.train if finetune else None
-    network = make.build(problem, trial, finetune=finetune, data=train, seed=parts.job.seed)
-    test = _tested_once(parts, trial, network, folder, finetune)
+    tuning = tuning or make.Tuning(0)
+    key = _build_key(trial, tuning)
+    kept = replace(tuning, seed=parts.job.seed, checkpoint=folder / f"tuning-{key}.safetensors")
+    train = parts.data.train if tuning.epochs else None
+    network = make.build(problem, trial, kept, train, show)
+    test = _tested_once(parts, network, folder, key)
     exported = make.save(network, to, parts.data.test) if to is not None else None
     return {
         "run": str(folder),
@@ -258,22 +283,25 @@ def build(folder: Path, wish: str, to: Path | None, finetune: int = 0) -> dict[s
         "total": dict(trial.total),
         "original": dict(baseline(parts, folder).total),
         "validation": trial.quality,
-        "finetuned_epochs": finetune,
+        "finetuned_epochs": tuning.epochs,
         "test": test,
         "written": str(to) if to is not None else None,
         "export": asdict(exported) if exported is not None else None,
     }
 
 
-def _tested_once(
-    parts: Parts, trial: Trial, network: Any, folder: Path, finetune: int
-) -> dict[str, Any]:
-    """Return the test figures of a plan; the test split is read once per plan, then remembered."""
+def _build_key(trial: Trial, tuning: Tuning) -> str:
+    """Return what tells one build of a run from another."""
+    text = json.dumps([list(trial.plan), tuning.epochs, tuning.lr, tuning.augment, tuning.ema])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _tested_once(parts: Parts, network: Any, folder: Path, key: str) -> dict[str, Any]:
+    """Return the test figures of a build; the test split is read once for it, then remembered."""
     from hwflow import build as make
 
     path = folder / BUILDS_FILE
     known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    key = f"{'-'.join(map(str, trial.plan))}:{finetune}"
     if key not in known:
         flips = make.measure(parts.pristine, network, parts.data.test)
         known[key] = {**asdict(flips), "drop": flips.drop, "standard_error": flips.standard_error}

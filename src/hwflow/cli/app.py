@@ -64,10 +64,10 @@ def shape(text: str | None) -> tuple[int, int, int] | None:
     return int(match[1]), int(match[2]), int(match[3])
 
 
-def need(edits: Sequence[str], asked: bool) -> None:
+def need(edits: Sequence[str]) -> None:
     """Raise HwflowError unless some edit was asked for."""
-    if not asked or not edits:
-        raise HwflowError("Say what may change: add --quantize.")
+    if not edits:
+        raise HwflowError("Say what may change: add --prune, --quantize or both.")
 
 
 def numbers(text: str) -> tuple[int, ...]:

@@ -21,6 +21,17 @@ from hwflow.cli.app import (
     say_compiling,
     workload_of,
 )
+from hwflow.cli.pruning import (
+    Branches,
+    Exclude,
+    Keep,
+    MinChannels,
+    MinKeep,
+    Prune,
+    Step,
+    belongs,
+    pruning,
+)
 from hwflow.errors import HwflowError
 from hwflow.machine import load_machine
 from hwflow.units import parse
@@ -117,8 +128,15 @@ def uniform_bits(workload: Workload, text: str) -> Workload:
 def levels(
     model: Model,
     on: On,
+    prune: Prune = False,
     quantize: Annotated[bool, typer.Option("--quantize", help="Choose bits per layer.")] = False,
-    bits: Annotated[str, typer.Option(help="Allowed bits.")] = "2,4,8",
+    bits: Annotated[str | None, typer.Option(help="Allowed bits [2,4,8].")] = None,
+    keep: Keep = None,
+    min_keep: MinKeep = None,
+    step: Step = None,
+    min_channels: MinChannels = None,
+    exclude: Exclude = None,
+    branches: Branches = False,
     plans: Annotated[int, typer.Option(min=2, help="Plans to compare.")] = 500,
     seed: Annotated[int, typer.Option(help="Seed of the plans drawn.")] = 0,
     page: Annotated[Path | None, typer.Option(help="Write an .html page about it.")] = None,
@@ -128,12 +146,22 @@ def levels(
 ) -> None:
     """Say which level of the cost model is enough for a network on a machine; needs no data."""
     from hwflow import costing, fidelity
-    from hwflow.edits.quantize import quantize as quantized
+    from hwflow.job import Pruning, space_of
 
-    need(["quantize"], quantize)
-    space = quantized(workload_of(model, input_shape, classes), bits=numbers(bits))
+    shares = pruning(
+        keep=keep, min_keep=min_keep, step=step, min_channels=min_channels, exclude=exclude,
+        branches=branches,
+    )  # fmt: skip
+    edits = [name for name, asked in (("prune", prune), ("quantize", quantize)) if asked]
+    need(edits)
+    belongs(shares, prune, "--prune")
+    belongs({"bits": bits} if bits else {}, quantize, "--quantize")
+    machine = load_machine(on)
+    workload = workload_of(model, input_shape, classes)
+    options = Pruning.check(shares, "hwflow levels")
+    space = space_of(workload, machine, edits, numbers(bits or "2,4,8"), options)
     fine, _ = costing.cost_model(costing.Options("fine", before_compiling=say_compiling))
-    found = fidelity.levels(space, load_machine(on), plans, seed, fine)
+    found = fidelity.levels(space, machine, plans, seed, fine)
     if page:
         from hwflow.reasons import provenance
         from hwflow.report import write_levels_page

@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hwflow.cli.app import Classes, InputShape, Json, Weights, app, need, numbers, print_json, shape
+from hwflow.cli.pruning import (
+    Branches,
+    Exclude,
+    Keep,
+    MendName,
+    MinChannels,
+    MinKeep,
+    Prune,
+    RankingName,
+    Step,
+    belongs,
+    merged,
+    pruning,
+)  # fmt: skip
 from hwflow.errors import HwflowError
+from hwflow.settings import pairs
 from hwflow.units import parse
+
+if TYPE_CHECKING:
+    from hwflow.job import Job
 
 
 @app.command()
@@ -22,13 +41,37 @@ def search(
     ] = None,
     on: Annotated[str | None, typer.Option("--on", help="Machine: a preset or .yaml.")] = None,
     weights: Weights = None,
+    prune: Prune = False,
     quantize: Annotated[bool, typer.Option("--quantize", help="Choose bits per layer.")] = False,
     bits: Annotated[str | None, typer.Option(help="Allowed bits, such as 2,4,8.")] = None,
-    level: Annotated[str | None, typer.Option(help="Cost model: coarse, mid or fine.")] = None,
-    below: Annotated[list[str] | None, typer.Option(help="Limit, such as latency=4ms.")] = None,
+    keep: Keep = None,
+    min_keep: MinKeep = None,
+    step: Step = None,
+    min_channels: MinChannels = None,
+    exclude: Exclude = None,
+    ranking: RankingName = None,
+    mend: MendName = None,
+    branches: Branches = False,
+    level: Annotated[
+        str | None, typer.Option(help="Cost model: coarse, mid, fine or chip.")
+    ] = None,
+    below: Annotated[
+        list[str] | None,
+        typer.Option(help="Limit, such as latency=4ms, or latency=50% of the original's."),
+    ] = None,
     objectives: Annotated[str | None, typer.Option(help="Such as accuracy,energy.")] = None,
     solver: Annotated[str | None, typer.Option(help="See `hwflow list solvers`.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Setting of the solver, such as agent=td3; repeatable."),
+    ] = None,
     evaluations: Annotated[int | None, typer.Option(min=1, help="Networks to evaluate.")] = None,
+    images: Annotated[
+        int | None, typer.Option(min=1, help="Validation images of an evaluation.")
+    ] = None,
+    calibration: Annotated[
+        int | None, typer.Option(min=1, help="Training images that give statistics [256].")
+    ] = None,
     time: Annotated[str | None, typer.Option(help="Time budget, such as 600s.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads per evaluation.")] = None,
@@ -40,20 +83,21 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Search for cheaper networks: a run folder with study.db, front.csv and report.html."""
-    from hwflow.job import Job
-
+    edits = [name for name, asked in (("prune", prune), ("quantize", quantize)) if asked]
     given: dict[str, Any] = {
         "model": model,
         "data": data,
         "on": on,
         "weights": weights,
-        "edits": ["quantize"] if quantize else None,
+        "edits": edits or None,
         "bits": numbers(bits) if bits else None,
         "level": level,
         "below": below or None,
         "objectives": [o.strip() for o in objectives.split(",")] if objectives else None,
         "solver": solver,
         "evaluations": evaluations,
+        "images": images,
+        "calibration": calibration,
         "seconds": parse(time, "s") if time else None,
         "workers": workers,
         "threads": threads,
@@ -61,11 +105,11 @@ def search(
         "input": shape(input_shape),
         "classes": classes,
     }
-    base = Job.read(from_file).model_dump() if from_file else {}
-    settings = base | {key: value for key, value in given.items() if value is not None}
-    _need_all(settings)
-    job = Job.check(settings, "hwflow search")
-    need(job.edits, quantize or from_file is not None)
+    shares = pruning(
+        keep=keep, min_keep=min_keep, step=step, min_channels=min_channels, exclude=exclude,
+        ranking=ranking, mend=mend, branches=branches,
+    )  # fmt: skip
+    job = _job(from_file, given, shares, settings or [])
     folder = out or Path("runs") / re.sub(r"[^\w.-]+", "-", f"{job.model}-{Path(job.on).stem}")
     from hwflow import runs, screen
 
@@ -77,6 +121,27 @@ def search(
     screen.out.print(screen.front_table(result.front, result.baseline))
     screen.out.print(f"Report: {folder / runs.REPORT_FILE}")
     screen.out.print(f'Next:   hwflow build {folder} --pick "most accurate" --to net.onnx')
+
+
+def _job(
+    file: Path | None, given: Mapping[str, Any], shares: Mapping[str, Any], sets: Sequence[str]
+) -> Job:
+    """Return the job that the options ask for, those of a file where an option is not given."""
+    from hwflow.job import Job, solver_settings
+
+    base = Job.read(file).model_dump() if file else {}
+    found = base | {key: value for key, value in given.items() if value is not None}
+    _need_all(found)
+    edits = found.get("edits", ())
+    need(edits)
+    belongs(shares, "prune" in edits, "--prune")
+    belongs({"bits": given["bits"]} if given["bits"] else {}, "quantize" in edits, "--quantize")
+    found["pruning"] = merged(base.get("pruning", {}), shares)
+    if given["solver"] not in (None, base.get("solver")):
+        found["set"] = {}  # they were another solver's
+    job = Job.check(found, "hwflow search")
+    texts = pairs(sets, "--set")
+    return job.model_copy(update={"set": job.set | solver_settings(job.solver, texts)})
 
 
 def _need_all(settings: dict[str, Any]) -> None:
@@ -110,12 +175,23 @@ def build(
     ] = "most accurate",
     to: Annotated[Path | None, typer.Option(help="net.onnx or net.safetensors.")] = None,
     finetune: Annotated[int, typer.Option(min=0, help="Epochs of fine-tuning.")] = 0,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate of fine-tuning.")] = None,
+    augment: Annotated[
+        str, typer.Option(help="Training images: none, crop or crop+flip (photographs).")
+    ] = "none",
+    ema: Annotated[
+        float | None, typer.Option(help="Moving average of the weights, such as 0.999.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Build one network of the front, measure it on the test split and export it."""
     from hwflow import runs, screen
+    from hwflow.build import Tuning
+    from hwflow.train.augment import as_augment
 
-    built = runs.build(run, pick, to, finetune)
+    tuning = Tuning(finetune, lr, as_augment(augment), ema)
+    with screen.tuning_bar(quiet=as_json or not finetune) as bar:
+        built = runs.build(run, pick, to, tuning, bar)
     if as_json:
         print_json(built)
         return
