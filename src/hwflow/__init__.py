@@ -46,6 +46,7 @@ _WHERE = {
     "Trial": "front",
     "Uniform": "solvers.uniform",
     "Workload": "workload",
+    "finetune": "edits.finetune",
     "fuse": "edits.fuse",
     "load": "models",
     "load_data": "data",
@@ -86,6 +87,7 @@ __all__ = [
     "Uniform",
     "Workload",
     "__version__",
+    "finetune",
     "fuse",
     "load",
     "load_data",
@@ -105,6 +107,7 @@ if TYPE_CHECKING:
     from hwflow.costs.mid import Mid
     from hwflow.data import load_data
     from hwflow.design import Design
+    from hwflow.edits.finetune import finetune
     from hwflow.edits.fuse import fuse
     from hwflow.edits.prune import prune
     from hwflow.edits.quantize import quantize

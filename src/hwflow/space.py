@@ -22,7 +22,7 @@ from hwflow.errors import HwflowError
 from hwflow.network import Network
 from hwflow.workload import Workload
 
-ORDER = ("replace", "prune", "fuse", "quantize", "resize")
+ORDER = ("replace", "prune", "fuse", "quantize", "finetune", "resize")
 """In which order the kinds of edit are applied."""
 
 Plan = tuple[int, ...]

@@ -23,6 +23,9 @@ class Step:
     """Option indices from the leanest to the richest."""
     layers: tuple[int, ...]
     """Positions of the layers that the choice changes; the first is the one the state describes."""
+    free: bool = False
+    """Whether it changes neither network nor machine on paper (a length of training): no option
+    costs less than another."""
 
     @property
     def options(self) -> int:
@@ -48,12 +51,17 @@ class Step:
 def steps_of(problem: Problem) -> tuple[Step, ...]:
     """Return the steps of an episode; choices of a single option are no steps."""
     space = problem.space
-    base = space.on_paper(space.default, problem.design).workload
-    found = [
-        Step(place, choice, _order(problem, place), _changed(problem, base, place))
-        for place, choice in enumerate(space.choices)
-        if len(choice.options) > 1
-    ]
+    design = space.on_paper(space.default, problem.design)
+    base = design.workload
+    found = []
+    for place, choice in enumerate(space.choices):
+        if len(choice.options) < 2:
+            continue
+        plan = _farthest(space, place)
+        after = space.on_paper(plan, problem.design)
+        free = after == design and plan != space.default
+        layers = _changed(base, after.workload)
+        found.append(Step(place, choice, _order(problem, place), layers, free))
     return tuple(sorted(found, key=lambda step: (step.layers[:1] or (len(base),), step.place)))
 
 
@@ -83,12 +91,15 @@ def _first(totals: Mapping[str, object]) -> str:
     return next(name for name in ("latency_s", "energy_j", "bit_ops", *totals) if name in totals)
 
 
-def _changed(problem: Problem, base: Workload, place: int) -> tuple[int, ...]:
-    """Return the layers that a choice changes, MAC layers first, as any option shows."""
-    space, choice = problem.space, problem.space.choices[place]
+def _farthest(space: Space, place: int) -> Plan:
+    """Return the default plan with the option of one choice that lies farthest from its own."""
+    choice = space.choices[place]
     other = max(range(len(choice.options)), key=lambda index: abs(index - choice.default))
-    plan = swapped(space, space.default, place, other)
-    after = space.on_paper(plan, problem.design).workload
+    return swapped(space, space.default, place, other)
+
+
+def _changed(base: Workload, after: Workload) -> tuple[int, ...]:
+    """Return the layers that a choice changes, MAC layers first, as any option shows."""
     now = {layer.name: layer for layer in after}
     changed = [i for i, layer in enumerate(base) if now.get(layer.name) != layer]
     return tuple(sorted(changed, key=lambda index: (not base.layers[index].is_mac, index)))

@@ -45,6 +45,8 @@ class DDPG:
     reward: RewardName = "accuracy"
     exponent: float = -0.07
     """w of the reward "product"."""
+    step_price: float = 0.0
+    """How much the reward falls by the longest fine-tuning to choose, and in proportion by less."""
     warmup: int = 100
     """Random episodes before learning begins."""
     sigma: float = 0.5
@@ -75,11 +77,15 @@ class DDPG:
                 raise HwflowError(f"DDPG's {key} lies from 0 to 1, not {getattr(self, key)}.")
         if self.sigma < 0:
             raise HwflowError(f"DDPG's sigma is a width, 0 or more, not {self.sigma}.")
+        if self.step_price < 0:
+            raise HwflowError(f"DDPG's step_price is 0 or more, not {self.step_price}.")
 
     def settings(self) -> dict[str, Any]:
         """Return everything that decides what it asks for."""
         found = asdict(self) | {"hidden": list(self.hidden), "first": [list(p) for p in self.first]}
         del found["keep"]  # decides nothing
+        if not self.step_price:
+            del found["step_price"]  # so that runs from before there was one go on
         return found | {"start": None if self.start is None else digest(self.start)}
 
     def run(self, problem: Problem, evaluate: Evaluate) -> None:

@@ -7,7 +7,8 @@ log      -(1 - quality) log(T)                     AMC's reward without a limit
 ======== ========================================= ==========================================
 
 T is the first limited metric, else the first cost objective; the logarithm takes it in nanoseconds,
-picojoules, bytes or counts, so that it is positive.
+picojoules, bytes or counts, so that it is positive. Where the length of fine-tuning is a choice, it
+may have a price: a share of it is taken off, that of the plan's steps in the longest.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from hwflow.cost import METRICS
 from hwflow.errors import HwflowError, unknown_name
 from hwflow.front import Trial
 from hwflow.problem import Problem
+from hwflow.space import Space
 
 RewardName = Literal["accuracy", "product", "log"]
 
@@ -36,10 +38,17 @@ class Reward:
     limit: float
     """T*, the limit of the metric, or its value at the start where there is none."""
     exponent: float = -0.07
+    prices: tuple[tuple[int, tuple[float, ...]], ...] = ()
+    """Places of a plan whose options have a price, and the price of each option."""
 
     @classmethod
-    def of(cls, kind: RewardName, problem: Problem, exponent: float) -> Reward:
-        """Return the reward for a problem; HwflowError for an unknown kind."""
+    def of(
+        cls, kind: RewardName, problem: Problem, exponent: float, step_price: float = 0.0
+    ) -> Reward:
+        """Return the reward for a problem; `step_price` is that of the longest fine-tuning.
+
+        Raises HwflowError for an unknown kind, and for a price where no length is to be chosen.
+        """
         if kind not in get_args(RewardName):
             raise HwflowError(unknown_name("reward", kind, get_args(RewardName)))
         limits = dict(problem.below.items())
@@ -47,16 +56,39 @@ class Reward:
         names = [*limits, *problem.cost_names, "bit_ops", *totals]
         metric = next(name for name in names if name in totals)
         start = float(totals[metric][0])
-        return cls(kind, metric, limits.get(metric, start), exponent)
+        prices = _prices(problem.space, step_price) if step_price else ()
+        return cls(kind, metric, limits.get(metric, start), exponent, prices)
 
     def __call__(self, trial: Trial) -> float | None:
         """Return the reward of a trial, None where limits kept it from being evaluated."""
         if trial.quality is None:
             return None
+        spent = sum(by_option[trial.plan[place]] for place, by_option in self.prices)
+        return self._worth(trial, trial.quality) - spent
+
+    def _worth(self, trial: Trial, quality: float) -> float:
         if self.kind == "accuracy":
-            return trial.quality
+            return quality
         cost = float(trial.total[self.metric])
         if self.kind == "product":
-            return trial.quality * float((cost / self.limit) ** self.exponent)
+            return quality * float((cost / self.limit) ** self.exponent)
         units = SMALL_UNITS.get(METRICS[self.metric].unit, 1.0)
-        return -(1 - trial.quality) * log(max(cost * units, e))
+        return -(1 - quality) * log(max(cost * units, e))
+
+
+def _prices(space: Space, price: float) -> tuple[tuple[int, tuple[float, ...]], ...]:
+    """Return what each option of the fine-tuning costs: its share of the longest, times `price`."""
+    lengths: list[tuple[int, tuple[float, ...]]] = []
+    start = 0
+    for part in space.parts:
+        if part.kind == "finetune":
+            for place, choice in enumerate(part.choices, start):
+                steps = [float(option) for option in choice.options]
+                lengths.append((place, tuple(price * n / max(*steps, 1.0) for n in steps)))
+        start += len(part.choices)
+    if not lengths:
+        raise HwflowError(
+            "step_price is the price of fine-tuning steps, and this space has none to choose. Add "
+            "hwflow.finetune(...) to it, or leave step_price at 0."
+        )
+    return tuple(lengths)

@@ -31,7 +31,7 @@ def walk_on(solver: DDPG, problem: Problem, evaluate: Evaluate) -> None:
     """Let the agent of a solver walk over a problem until `evaluate` ends the run."""
     check_agent(solver.agent)
     check_repair(solver.repair)
-    reward = Reward.of(solver.reward, problem, solver.exponent)
+    reward = Reward.of(solver.reward, problem, solver.exponent, solver.step_price)
     steps = steps_of(problem)
     evaluate([problem.space.default])
     if not steps:

@@ -22,10 +22,13 @@ import numpy as np
 from hwflow.cost import Cost, Floats
 from hwflow.problem import Problem
 from hwflow.solvers.steps import Step, described, swapped
-from hwflow.space import ORDER, Plan
+from hwflow.space import Plan
 from hwflow.workload import Layer
 
 HARDWARE = ("latency_s", "energy_j", "dram_bytes")
+
+_KINDS = ("replace", "prune", "fuse", "quantize", "resize", "finetune")
+"""Kinds of edit, numbered in fifths; new ones at the end, as agents that were kept know these."""
 
 _OPERATORS = ("conv", "depthwise", "conv_transpose", "linear", "matmul")
 
@@ -79,7 +82,7 @@ class State:
         for part in self.problem.space.parts:
             start += len(part.choices)
             if step.place < start:
-                return (ORDER.index(part.kind) + 1) / len(ORDER)
+                return (_KINDS.index(part.kind) + 1) / 5
         return 0.0
 
     def _cost(self, plan: Plan) -> Cost:

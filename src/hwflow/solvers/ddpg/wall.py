@@ -64,8 +64,8 @@ class Wall:
     def lower(self, plan: Plan) -> Plan:
         """Lower options by one rank at a time, from the last step backwards, until limits are met.
 
-        HAQ's way: round after round over all steps; a plan that cannot be lowered any more is
-        returned as it is.
+        HAQ's way: round after round over all steps that cost anything; a plan that cannot be
+        lowered any more is returned as it is.
         """
         space = self._problem.space
         lowered = True
@@ -73,7 +73,7 @@ class Wall:
             lowered = False
             for step in reversed(self._steps):
                 rank = step.order.index(plan[step.place])
-                if rank == 0:
+                if rank == 0 or step.free:
                     continue
                 plan = swapped(space, plan, step.place, step.option(rank - 1))
                 lowered = True
