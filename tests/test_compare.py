@@ -114,6 +114,16 @@ def test_settings_that_are_the_solvers_own_are_not_in_the_name() -> None:
     assert names == ["nsga2", "nsga2 (population 8)"]
 
 
+def test_names_are_short_where_settings_are_not() -> None:
+    starts = ["a" * 64, "b" * 64]
+    runs = [made_run({"name": "elsewhere", "start": start}, [0.5]) for start in starts]
+    names = [one.name for one in made_comparison(runs).contenders]
+    assert names == ["elsewhere (start aaaaaaaaaaaaaaa…)", "elsewhere (start bbbbbbbbbbbbbbb…)"]
+    alike = [made_run({"name": "elsewhere", "start": "a" * 60 + end}, [0.5]) for end in "cd"]
+    with pytest.raises(HwflowError, match="give all of these runs a label"):
+        made_comparison(alike)
+
+
 def test_a_run_from_before_a_setting_existed_stays_with_its_contender() -> None:
     whole = {"name": "nsga2", **NSGA2().settings()}
     older = {key: value for key, value in whole.items() if key != "population"}

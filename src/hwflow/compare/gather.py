@@ -24,6 +24,9 @@ SAME = (
 )  # fmt: skip
 """Settings that runs must share to be compared."""
 
+LONG = 16
+"""Letters of a setting in a name."""
+
 RECOSTED = ("limits", "objectives", "cost")
 """Settings that may differ where all plans are costed again."""
 
@@ -147,7 +150,7 @@ def _namer(firsts: Sequence[Run]) -> Callable[[Run], str]:
         alike = [set(identity(other)) for other in firsts if other.solver == run.solver]
         usual = {(key, _value(value)) for key, value in _defaults(run.solver).items()}
         own = sorted(set(identity(run)) - alike[0].intersection(*alike[1:]) - usual)
-        told = ", ".join(f"{key} {value}" for key, value in own)
+        told = ", ".join(f"{key} {_short(value)}" for key, value in own)
         return f"{run.solver} ({told})" if told else run.solver
 
     return name
@@ -159,6 +162,11 @@ def _defaults(solver: str) -> Mapping[str, Any]:
     with suppress(HwflowError, TypeError):
         return dict(plugins.load("solvers", solver)().settings())
     return {}
+
+
+def _short(value: str) -> str:
+    """Cut what no reader compares by eye, such as the check sum of an agent's file."""
+    return value if len(value) <= LONG else f"{value[: LONG - 1]}…"
 
 
 def _value(value: Any) -> str:
