@@ -160,7 +160,7 @@ def pruning_space(
 ) -> Space:  # fmt: skip
     """Return the choices: channels of each group and, with `branches`, whole branches."""
     ready = network.calibrated(data.calibration(calibration))
-    return prune(ready, keep, branches=branches) if branches else prune(ready, keep)
+    return prune(ready, keep, branches=branches)
 
 
 def problem_at(level: str, space: Space, on: str, below: Sequence[str]) -> Problem:

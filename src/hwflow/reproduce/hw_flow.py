@@ -40,7 +40,7 @@ SEEDS = (0, 1, 2)
 IMAGES = {"resnet20": 500, "resnet56": 500}
 """Validation images that a plan is scored on in a search."""
 CALIBRATION = 256
-EVALUATIONS = 300
+EVALUATIONS = 200
 """Of a refined search, all levels together."""
 COMPARED = {"resnet20": 120, "resnet56": 200}
 """Evaluations of every contender."""
@@ -65,8 +65,22 @@ class Case:
         return f"{self.network}-{self.machine}-{self.point}-{self.seed}"
 
 
+QUICK = 12
+"""Evaluations of a search in a quick reproduction."""
+QUICK_STEPS = 20
+"""Steps of a fine-tuning in a quick reproduction."""
+
+
 def _count(settings: Settings, full: int, quick: int) -> int:
     return quick if settings.quick else full
+
+
+def _images(settings: Settings, name: str) -> int:
+    return _count(settings, IMAGES[name], 100)
+
+
+def _calibration(settings: Settings) -> int:
+    return _count(settings, CALIBRATION, 64)
 
 
 def _shared(settings: Settings, name: str) -> Path:
@@ -78,8 +92,8 @@ def searched(settings: Settings, case: Case) -> Refined:
     name, network = case.network, settings.network(case.network)
     return hw_flow(
         network, settings.splits(network), case.machine, settings.out / "searches" / case.key,
-        below=POINTS[case.point], evaluations=_count(settings, EVALUATIONS, 30),
-        images=_count(settings, IMAGES[name], 250), calibration=CALIBRATION, branches=True,
+        below=POINTS[case.point], evaluations=_count(settings, EVALUATIONS, QUICK),
+        images=_images(settings, name), calibration=_calibration(settings), branches=True,
         seed=case.seed, qualities=_shared(settings, f"{name}-branches"),
     )  # fmt: skip
 
@@ -138,10 +152,15 @@ def tuned(settings: Settings, original: Network, start: Network, label: str, see
             settings.say(f"  {label}: step {progress.step} of {progress.steps}")
 
     return finetune(
-        start, train, original, epochs=_count(settings, EPOCHS, 1), lr=RATE, augment="crop+flip",
-        seed=seed, checkpoint=settings.out / "tunes" / f"{label}.safetensors",
+        start, train, original, **_length(settings), lr=RATE, augment="crop+flip", seed=seed,
+        checkpoint=settings.out / "tunes" / f"{label}.safetensors",
         answers=settings.out / "answers", on_step=show,
     )  # fmt: skip
+
+
+def _length(settings: Settings) -> dict[str, int]:
+    """Return how long is fine-tuned."""
+    return {"steps": QUICK_STEPS} if settings.quick else {"epochs": EPOCHS}
 
 
 def tune_stage(settings: Settings, case: Case) -> Plain:
@@ -158,7 +177,7 @@ def tune_stage(settings: Settings, case: Case) -> Plain:
     }  # fmt: skip
     test = settings.splits(original).test
     return {
-        "case": asdict(case), "epochs": _count(settings, EPOCHS, 1), "lr": RATE,
+        "case": asdict(case), **_length(settings), "lr": RATE,
         "validation_before_fine_tuning": worth, "shares": shares(found.problem, trial.total),
         "test": {key: _paired(compare(*pair, test)) for key, pair in pairs.items()},
     }  # fmt: skip
@@ -202,13 +221,15 @@ def compare_stage(
 
 
 def _seeds(settings: Settings) -> Sequence[int]:
-    return SEEDS[:2] if settings.quick else SEEDS
+    return SEEDS[:1] if settings.quick else SEEDS
 
 
 def space_of(settings: Settings, name: str, branches: bool = False) -> Space:
     """Return the pruning space that all searches of a network share."""
     network = settings.network(name)
-    return pruning_space(network, settings.splits(network), CALIBRATION, branches=branches)
+    return pruning_space(
+        network, settings.splits(network), _calibration(settings), branches=branches
+    )
 
 
 def one_search(
@@ -225,8 +246,8 @@ def one_search(
     problem = problem_at(level, space, machine, below)
     val = settings.splits(settings.network(name)).val
     return loop.search(
-        problem, Accuracy(val, limit=_count(settings, IMAGES[name], 250)), solver,
-        settings.out / folder, evaluations=_count(settings, COMPARED[name], 30),
+        problem, Accuracy(val, limit=_images(settings, name)), solver,
+        settings.out / folder, evaluations=_count(settings, COMPARED[name], QUICK),
         qualities=_shared(settings, name),
     )  # fmt: skip
 
@@ -309,13 +330,12 @@ def _stages() -> tuple[Stage, ...]:
     stages: list[Stage] = []
     for case in _cases():
         about = f"{case.network} on {case.machine}, {case.point} cheaper, seed {case.seed}"
-        stages.append(
-            Stage(f"search-{case.key}", f"search, {about}", partial(search_stage, case=case))
-        )
+        quick = case.seed == 0
+        make = partial(search_stage, case=case)
+        stages.append(Stage(f"search-{case.key}", f"search, {about}", make, quick))
         if case.seed == 0 or case.machine == MACHINES[0]:
-            stages.append(
-                Stage(f"tune-{case.key}", f"fine-tune, {about}", partial(tune_stage, case=case))
-            )
+            make = partial(tune_stage, case=case)
+            stages.append(Stage(f"tune-{case.key}", f"fine-tune, {about}", make, quick))
     for name, machine in (("resnet20", "systolic-8x8"), ("resnet56", "eyeriss")):
         make = partial(compare_stage, name=name, machine=machine, contenders=tuple(CONTENDERS))
         stages.append(Stage(f"compare-{name}", f"agent and baselines, {name} on {machine}", make))

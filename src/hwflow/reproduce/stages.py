@@ -68,6 +68,8 @@ class Stage:
     name: str
     about: str
     make: Callable[[Settings], Plain]
+    quick: bool = True
+    """Whether a quick reproduction has it too."""
 
     def file(self, settings: Settings) -> Path:
         """Return where its result is kept."""
@@ -116,7 +118,8 @@ def run(name: str, settings: Settings, only: Sequence[str] = ()) -> dict[str, Pl
     settings.out.mkdir(parents=True, exist_ok=True)
     found: dict[str, Plain] = {}
     for stage in stages:
-        if only and stage.name not in only:
+        left_out = stage.name not in only if only else settings.quick and not stage.quick
+        if left_out:
             continue
         done = " (done before)" if stage.file(settings).exists() else ""
         settings.say(f"{stage.name}: {stage.about}{done}")

@@ -17,8 +17,9 @@ def finetune(
     split: Trainable,
     teacher: Network,
     *,
-    epochs: int,
     lr: float,
+    epochs: int | None = None,
+    steps: int | None = None,
     augment: Augment = "none",
     share: float = 0.5,
     temperature: float = 4.0,
@@ -29,14 +30,14 @@ def finetune(
     answers: Path | None = None,
     on_step: Callable[[Progress], None] | None = None,
 ) -> Network:
-    """Return `network` trained for `epochs` on labels and the outputs of `teacher`.
+    """Return `network` trained for `epochs` or `steps` on labels and the outputs of `teacher`.
 
     The learning rate rises to `lr` in the first tenth and falls in half a cosine; `share` is how
     much the teacher counts, at `temperature`. `checkpoint` lets a killed run go on, `answers` is a
     folder in which runs share the teacher's outputs; both as in :func:`hwflow.train.train`.
     """
     return train(
-        network, split, epochs=epochs, lr=lr, batch_size=batch_size, schedule="cosine",
+        network, split, epochs=epochs, steps=steps, lr=lr, batch_size=batch_size, schedule="cosine",
         augment=augment, teacher=Distillation(teacher, share, temperature, answers), ema=ema,
         seed=seed, checkpoint=checkpoint, on_step=on_step,
     )  # fmt: skip

@@ -1,0 +1,119 @@
+"""The tables of docs/hw-flow.md, from the JSON files beside this script.
+
+hwflow reproduce hw-flow --data DATA --weights WEIGHTS --out OUT
+cp OUT/*.json benchmarks/papers/hw_flow/
+python benchmarks/papers/hw_flow/tables.py
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+HERE = Path(__file__).parent
+
+
+def results(pattern: str) -> list[dict[str, Any]]:
+    """Return the results whose file names match, sorted by name."""
+    return [json.loads(path.read_text()) for path in sorted(HERE.glob(pattern))]
+
+
+def percent(share: float) -> str:
+    """Write a share in percent."""
+    return f"{100 * share:.1f} %"
+
+
+def table(heads: list[str], rows: list[list[str]]) -> None:
+    """Print a Markdown table."""
+    print("| " + " | ".join(heads) + " |")
+    print("|" + "---|" * len(heads))
+    for row in rows:
+        print("| " + " | ".join(row) + " |")
+    print()
+
+
+def tuned() -> None:
+    """Print what fine-tuning gave, against the original fine-tuned as long."""
+    rows = []
+    for result in results("tune-*.json"):
+        case, after, share = result["case"], result["test"]["after"], result["shares"]
+        before = result["test"]["before_fine_tuning"]
+        rows.append(
+            [
+                case["machine"], case["point"], str(case["seed"]),
+                *(f"{1 / share[name]:.2f}x" for name in ("latency_s", "energy_j", "macs")),
+                percent(before["pruned"]), percent(after["original"]), percent(after["pruned"]),
+                f"{100 * after['drop']:+.2f} ± {100 * after['half_width_95']:.2f}",
+            ]
+        )  # fmt: skip
+    heads = ["machine", "point", "seed", "latency", "energy", "MACs", "before fine-tuning",
+             "original", "pruned", "drop in points, 95 %"]  # fmt: skip
+    table(heads, rows)
+
+
+def searched() -> None:
+    """Print what each search found before fine-tuning, level by level."""
+    rows = []
+    for result in results("search-*.json"):
+        case, levels, share = result["case"], result["best_by_level"], result["shares"]
+        rows.append(
+            [
+                case["machine"], case["point"], str(case["seed"]),
+                str(sum(result["evaluations"].values())),
+                *(percent(levels[level]) for level in ("coarse", "mid", "fine")),
+                "; ".join(text for shift in result["shifts"] for text in shift["broken"]) or "none",
+                *(percent(share[name]) for name in ("latency_s", "energy_j", "macs")),
+                f"{result['evaluation_cpu_s'] / 60:.1f}",
+            ]
+        )  # fmt: skip
+    heads = ["machine", "point", "seed", "evaluations", "Coarse", "Mid", "Fine",
+             "limits the level before broke", "latency", "energy", "MACs", "CPU-min"]  # fmt: skip
+    table(heads, rows)
+
+
+def compared() -> None:
+    """Print the best quality below the limits after all evaluations, by contender."""
+    for result in results("compare-*.json"):
+        print(f"{result['network']} on {result['machine']}, {result['level']} level\n")
+        rows = []
+        for label, curves in result["best_after_each"].items():
+            last = [curve[-1] for curve in curves if curve and curve[-1] is not None]
+            worth = [min(last), median(last), max(last)] if last else []
+            shown = [percent(value) for value in worth] or ["-", "-", "-"]
+            rows.append([label, str(len(curves)), *shown, str(max(map(len, curves)))])
+        rows.sort(key=lambda row: row[3], reverse=True)
+        table(["solver", "seeds", "least", "median", "largest", "evaluations"], rows)
+
+
+def levels() -> None:
+    """Print the best of a search on Coarse against one on Fine at no more latency or energy."""
+    rows = []
+    for result in results("levels-*.json"):
+        for row in result["rows"]:
+            coarse, fine = row["coarse"], row["fine"]
+            rows.append(
+                [
+                    result["machine"], str(row["seed"]), percent(coarse["validation"]),
+                    percent(fine["validation"]), percent(coarse["shares"]["latency_s"]),
+                    percent(fine["shares"]["latency_s"]), percent(coarse["shares"]["macs"]),
+                    percent(fine["shares"]["macs"]),
+                ]
+            )  # fmt: skip
+    heads = ["machine", "seed", "accuracy, Coarse", "Fine", "latency, Coarse", "Fine",
+             "MACs, Coarse", "Fine"]  # fmt: skip
+    table(heads, rows)
+
+
+def reach() -> None:
+    """Print the least latency on each machine and what bars less."""
+    for result in results("reach.json"):
+        for machine, row in result["machines"].items():
+            print(f"{machine}: {percent(row['share'])}. {row['message']}\n")
+
+
+if __name__ == "__main__":
+    for show in (tuned, searched, compared, levels, reach):
+        print(f"## {show.__name__}\n")
+        show()
