@@ -10,7 +10,15 @@ import hwflow as hf
 from hwflow.errors import InfeasibleError
 from hwflow.extract import extract
 from hwflow.recipes.amc import amc
-from hwflow.recipes.hw_flow import AGENT, Refined, hw_flow, problem_at, promoted, pruning_space
+from hwflow.recipes.hw_flow import (
+    AGENT,
+    Refined,
+    eased,
+    hw_flow,
+    problem_at,
+    promoted,
+    pruning_space,
+)
 from hwflow.study import Study
 
 ON = "systolic-8x8"
@@ -62,13 +70,22 @@ def test_the_best_keeps_the_limits_of_the_fine_level_and_is_what_was_costed(foun
 
 def test_each_level_walks_first_along_the_best_plans_of_the_one_before(found):
     coarse, mid, _ = found.stages
-    first = promoted(coarse)
-    assert first[0] == coarse.best.plan
+    assert promoted(coarse)[0] == coarse.best.plan
+    first = [eased(mid.problem, plan) for plan in promoted(coarse)]
     with Study.read(mid.folder) as study:
         settings = study.settings["solver"]
     assert settings["first"] == [list(plan) for plan in first]
     assert len(settings["start"]) == 64
     assert (coarse.folder / AGENT).exists()
+
+
+def test_a_plan_is_made_leaner_everywhere_alike_and_no_more_than_the_limits_ask(found):
+    problem = found.problem
+    plan = eased(problem, problem.space.default)
+    assert not problem.below.broken(problem.costs([plan])[0].total)
+    assert len({*plan}) <= 2  # two options a choice: all alike, but for those of one option
+    assert eased(problem, plan) == plan
+    assert eased(problem, found.best.plan) == found.best.plan
 
 
 def test_what_changed_between_levels_is_said(found):

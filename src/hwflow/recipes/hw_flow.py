@@ -12,7 +12,7 @@ and what is handed from one to the next, is our own definition.
    left after pruning gets batch-norm statistics of its own, from training images.
 2. Coarse: the agent walks over the groups below a share of the multiplications.
 3. Mid: the same agent goes on, below shares of latency and energy. It walks first along the best
-   plans of the level before, as far as the new limits let it.
+   plans of the level before, made leaner everywhere alike until they keep the new limits.
 4. Fine: the same with the exact mapping search. The answer is the best plan of this level.
 """
 
@@ -36,6 +36,7 @@ from hwflow.network import Network
 from hwflow.problem import QUALITY, Problem
 from hwflow.quality.accuracy import Accuracy
 from hwflow.solvers.ddpg import DDPG
+from hwflow.solvers.steps import steps_of
 from hwflow.space import Plan, Space
 from hwflow.study import Study
 
@@ -50,6 +51,9 @@ SHARES = {"coarse": 0.3, "mid": 0.2, "fine": 0.5}
 
 AGENT = "agent.safetensors"
 """What the agent of a level has learnt, in the level's folder."""
+
+HALVINGS = 10
+"""Bisections for the share by which a plan is made leaner."""
 
 PROMOTED = 4
 """Plans of a level that the next one walks along first."""
@@ -140,7 +144,7 @@ def hw_flow(
     for level in levels:
         problem = problem_at(level, space, on, below)
         folder = Path(out) / level
-        solver = agent(seed, folder, stages[-1] if stages else None)
+        solver = agent(seed, folder, problem, stages[-1] if stages else None)
         budget = max(2, round(evaluations * SHARES[level] / whole))
         front = loop.search(
             problem, quality, solver, folder, evaluations=budget, seed=seed, qualities=qualities,
@@ -177,7 +181,7 @@ def problem_at(level: str, space: Space, on: str, below: Sequence[str]) -> Probl
     return Problem(space, on, free.cost, Limits.read(below, original), (QUALITY,))
 
 
-def agent(seed: int, folder: Path, before: Stage | None) -> DDPG:
+def agent(seed: int, folder: Path, problem: Problem, before: Stage | None) -> DDPG:
     """Return the agent of a level: a new one, or the one of the level before with its best plans.
 
     Warm-up and noise are shorter than AMC's, whose search has 800 episodes.
@@ -186,7 +190,8 @@ def agent(seed: int, folder: Path, before: Stage | None) -> DDPG:
     if before is None:
         return DDPG(seed=seed, warmup=25, keep=keep)
     return DDPG(
-        seed=seed, warmup=0, sigma=0.25, start=before.folder / AGENT, first=promoted(before),
+        seed=seed, warmup=0, sigma=0.25, start=before.folder / AGENT,
+        first=tuple(eased(problem, plan) for plan in promoted(before)),
         keep=keep,
     )  # fmt: skip
 
@@ -197,6 +202,30 @@ def promoted(stage: Stage) -> tuple[Plan, ...]:
         scored = [t for t in study.trials() if t.feasible and t.quality is not None]
     best = sorted(scored, key=lambda trial: (-trial.value(QUALITY), trial.number))
     return tuple(trial.plan for trial in best[:PROMOTED])
+
+
+def eased(problem: Problem, plan: Plan) -> Plan:
+    """Return the plan with every choice leaner by the same share, as little as the limits ask."""
+    steps = steps_of(problem)
+    ranks = [step.order.index(plan[step.place]) for step in steps]
+
+    def leaner(share: float) -> Plan:
+        found = list(plan)
+        for step, rank in zip(steps, ranks, strict=True):
+            found[step.place] = step.option(round(rank * share))
+        return problem.space.canonical(found)
+
+    def kept(share: float) -> bool:
+        totals = problem.totals([leaner(share)])
+        return not problem.below.broken({name: float(v[0]) for name, v in totals.items()})
+
+    low, high = 0.0, 1.0
+    if kept(high):
+        return plan
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if kept(middle) else (low, middle)
+    return leaner(low)
 
 
 def shift(before: Stage, after: Stage) -> Shift:

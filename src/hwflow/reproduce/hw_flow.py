@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from hwflow import loop
+from hwflow.compare import Comparison, verdict
+from hwflow.compare import compare as compare_runs
 from hwflow.errors import InfeasibleError
 from hwflow.front import Front, Trial
 from hwflow.network import Network
@@ -20,6 +22,7 @@ from hwflow.problem import QUALITY, Problem
 from hwflow.quality.accuracy import Accuracy, Flips, compare
 from hwflow.reach import feasible_plan, leanest_plan
 from hwflow.recipes.hw_flow import Refined, hw_flow, problem_at, pruning_space
+from hwflow.report import write_compare_page, write_compare_svg
 from hwflow.reproduce.stages import Plain, Settings, Stage
 from hwflow.solvers import Solver
 from hwflow.solvers.ddpg import DDPG
@@ -215,9 +218,17 @@ def compare_stage(
             settings.say(f"  {folder}")
             one_search(settings, name, machine, level, CONTENDERS[label](seed), folder)
             folders.setdefault(label, []).append(folder)
-    return {"network": name, "machine": machine, "level": level, "runs": folders} | _curves(
-        settings, folders
-    )
+    found = comparison(settings, name, folders)
+    write_compare_page(found, settings.out / f"compare-{name}.html")
+    write_compare_svg(found, settings.out / f"compare-{name}.svg")
+    head = {"network": name, "machine": machine, "level": level, "verdict": verdict(found)}
+    return head | {"best_after_each": _curves(settings, folders)}
+
+
+def comparison(settings: Settings, name: str, folders: Mapping[str, Sequence[str]]) -> Comparison:
+    """Return the runs of all contenders side by side, at the evaluations each was given."""
+    labelled = [f"{label}={settings.out / run}" for label, runs in folders.items() for run in runs]
+    return compare_runs(labelled, evaluations=_count(settings, COMPARED[name], QUICK))
 
 
 def _seeds(settings: Settings) -> Sequence[int]:
@@ -252,7 +263,9 @@ def one_search(
     )  # fmt: skip
 
 
-def _curves(settings: Settings, folders: Mapping[str, Sequence[str]]) -> Plain:
+def _curves(
+    settings: Settings, folders: Mapping[str, Sequence[str]]
+) -> dict[str, list[list[float | None]]]:
     """Return the best quality under the budget after each evaluation, by contender and seed."""
     curves: dict[str, list[list[float | None]]] = {}
     for label, runs in folders.items():
@@ -265,7 +278,7 @@ def _curves(settings: Settings, folders: Mapping[str, Sequence[str]]) -> Plain:
                     best = max(best or 0.0, trial.value(QUALITY))
                 curve.append(best)
             curves.setdefault(label, []).append(curve)
-    return {"best_after_each": curves}
+    return curves
 
 
 def levels_stage(settings: Settings, name: str, machine: str) -> Plain:
