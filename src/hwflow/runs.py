@@ -27,6 +27,7 @@ from hwflow.front import Front, Trial
 from hwflow.job import RUN_FILE, Job, Parts
 from hwflow.loop import Progress
 from hwflow.problem import Problem
+from hwflow.proof import prove
 from hwflow.report import ReportData, write_report
 from hwflow.study import Study
 
@@ -76,10 +77,12 @@ def _row(trial: Trial) -> dict[str, Any]:
 def search(job: Job, folder: Path, show: Callable[[Progress], None] | None = None) -> Result:
     """Search as `job` says into `folder`, or go on with the search that is there.
 
-    Raises DataError when the splits of the data set share images.
+    Raises DataError when the splits of the data set share images, and HwflowError with the layer
+    where channels cannot be removed.
     """
     parts = Parts(job)
     parts.data.check_disjoint()
+    prove(parts.problem)
     recorder = _Recorder(parts, folder, show)
     loop.search(
         parts.problem,

@@ -79,7 +79,10 @@ class Survey:
                 self.lanes[node] = self._lane(node)
         for node in self.lanes:
             if node.op == "call_function":
-                self._constants(node)
+                try:
+                    self._constants(node)
+                except Exception as error:  # an operator in a form that nobody has foreseen
+                    self.fault(node, f"is not followed: {type(error).__name__}: {error}")
         return self
 
     def cut_of(self, path: str) -> Cut:

@@ -12,7 +12,7 @@ from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from types import FrameType
 
-from torch import nn
+from torch import fx, nn
 
 _LOUD = ("torch.export._trace", "torch.fx.experimental.symbolic_shapes")
 """Loggers that comment on an export that fails."""
@@ -83,3 +83,12 @@ def _named(module: nn.Module, text: str) -> str:
                 return ".".join(parts)
             parts.pop()
     return ""
+
+
+def node_of(error: BaseException) -> fx.Node | None:
+    """Return the node of a graph that was being read, changed or run when an error was raised."""
+    found = None
+    for frame, _ in _frames(error):
+        at_hand = (frame.f_locals.get(name) for name in ("node", "n"))
+        found = next((value for value in at_hand if isinstance(value, fx.Node)), found)
+    return found
