@@ -1,0 +1,120 @@
+"""The best plan within limits where what each option loses is known: nothing is evaluated.
+
+    plan = best_plan(problem, Saliency(problem.space).losses)
+
+Losses add up over the choices; costs do not, as a layer's cost hangs on several of them (after a
+concatenation on dozens, so that no table of them can be filled). So costs are linearised: the true
+cost of a plan and of every single change of it. The integer program of these sums
+(:mod:`hwflow.solvers.program`) answers with another plan, around which costs are linearised again,
+until an answer repeats. Where answers go round in a circle beyond a limit, the limit is lowered by
+the error that was seen. A plan that is returned meets the limits by its true cost; that it is the
+best is not proven.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from hwflow.cost import Floats
+from hwflow.errors import HwflowError
+from hwflow.problem import Problem
+from hwflow.reach import feasible_plan
+from hwflow.solvers.program import OneOfEach
+from hwflow.solvers.program_model import Effort
+from hwflow.solvers.steps import swapped
+from hwflow.space import Plan
+
+EFFORT = Effort(gap=1e-4, nodes=500)
+
+ROUNDS = 20
+"""Linearisations, each of which costs every single change of a plan."""
+
+PATIENCE = 3
+"""Rounds without a better plan after which it is enough."""
+
+Losses = Sequence[Sequence[float]]
+"""What each option of each choice loses."""
+
+
+def best_plan(problem: Problem, losses: Losses, rounds: int = ROUNDS) -> Plan:
+    """Return the plan of least summed losses within the limits that was found.
+
+    Raises InfeasibleError when no plan meets the limits, with the nearest that can be had.
+    """
+    search = _Search(problem, losses)
+    for _ in range(rounds):
+        if search.idle == PATIENCE or not search.advance():
+            break
+    return search.best
+
+
+class _Search:
+    """The plan that costs are linearised around, and the best plan so far."""
+
+    def __init__(self, problem: Problem, losses: Losses) -> None:
+        self.best = feasible_plan(problem)
+        self.idle = 0
+        """Rounds since the best plan was found; 0 while none was."""
+        self._problem, self._losses = problem, losses
+        self._limits = dict(problem.below.items())
+        self._budgets = self._limits
+        self._at = problem.space.default
+        self._seen: set[Plan] = set()
+        self._found = self.best == self._at
+
+    def advance(self) -> bool:
+        """Go to the next answer; tell whether it is a new plan."""
+        plan, expected = self._answer()
+        true = {name: float(values[0]) for name, values in self._problem.totals([plan]).items()}
+        self._keep(plan, true)
+        error = {name: max(0.0, true[name] - expected[name]) for name in self._limits}
+        again = plan in self._seen
+        self._budgets = {n: v - error[n] if again else v for n, v in self._limits.items()}
+        self._seen.add(plan)
+        moved, self._at = plan != self._at, plan
+        return moved
+
+    def _keep(self, plan: Plan, true: Mapping[str, float]) -> None:
+        better = not self._found or self._loss(plan) < self._loss(self.best)
+        if better and not self._problem.below.broken(true):
+            self.best, self._found, self.idle = plan, True, 0
+        else:
+            self.idle += self._found
+
+    def _answer(self) -> tuple[Plan, Mapping[str, float]]:
+        """Return the program's answer, or the plan of least cost, with its costs as expected."""
+        program = _around(self._problem, self._losses, self._at)
+        try:
+            answer = program.within(**self._budgets).solve(EFFORT)
+        except HwflowError:  # out of reach here, or nothing found within the effort
+            answer = _leanest(program).solve(EFFORT)
+        return self._problem.space.canonical(answer.options), answer.costs
+
+    def _loss(self, plan: Plan) -> float:
+        return sum(float(row[o]) for row, o in zip(self._losses, plan, strict=True))
+
+
+def _around(problem: Problem, losses: Losses, plan: Plan) -> OneOfEach:
+    """Return the program whose costs are those of a plan and what each single change adds."""
+    choices = problem.space.choices
+    changes = [(i, o) for i, c in enumerate(choices) for o in range(len(c.options)) if o != plan[i]]
+    plans = [swapped(problem.space, plan, place, option) for place, option in changes]
+    totals = problem.totals([plan, *plans])
+    limits = dict(problem.below.items())
+    costs: dict[str, list[Floats]] = {}
+    for name in limits:
+        tables = costs[name] = [np.zeros(len(choice.options)) for choice in choices]
+        base, *values = totals[name].tolist()
+        tables[0] += base
+        for (place, option), value in zip(changes, values, strict=True):
+            tables[place][option] += value - base
+    return OneOfEach([np.array(row) for row in losses], costs, limits)
+
+
+def _leanest(program: OneOfEach) -> OneOfEach:
+    """Return the program for the least cost, that of several limits added up as shares of them."""
+    shares = [[t / program.budgets[n] for t in tables] for n, tables in program.costs.items()]
+    scores = [np.sum(rows, axis=0) for rows in zip(*shares, strict=True)]
+    return OneOfEach(scores, program.costs)
