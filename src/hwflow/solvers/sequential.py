@@ -115,6 +115,8 @@ def _around(problem: Problem, losses: Losses, plan: Plan) -> OneOfEach:
 
 def _leanest(program: OneOfEach) -> OneOfEach:
     """Return the program for the least cost, that of several limits added up as shares of them."""
-    shares = [[t / program.budgets[n] for t in tables] for n, tables in program.costs.items()]
-    scores = [np.sum(rows, axis=0) for rows in zip(*shares, strict=True)]
+    scores = [np.zeros(len(table)) for table in program.scores]
+    for name, tables in program.costs.items():
+        for score, table in zip(scores, tables, strict=True):
+            score += np.asarray(table) / program.budgets[name]
     return OneOfEach(scores, program.costs)
