@@ -45,8 +45,10 @@ def test_the_refusal_gives_reach_bars_and_remedies() -> None:
     assert head.startswith("No plan meets latency <= 100 ns on systolic-16x16: the fastest of ")
     assert head.endswith("What bars it:")
     assert bars[0].startswith("  block0 and 5 more: ")
-    assert bars[0].endswith(" each, 8 of 32 channels (the fewest allowed)")
-    assert any(line.endswith("4 of 4 channels (head leaves the network)") for line in bars)
+    assert bars[0].endswith(" each, 8 of 32 channels from 8 of 32 (the fewest allowed)")
+    assert any(
+        line.endswith("4 of 4 channels from 8 of 32 (head leaves the network)") for line in bars
+    )
     assert advice.startswith("Raise the limit to ")
     assert advice.endswith(
         "% of the original's), allow fewer channels (--min-keep 0.125), or add another edit "
@@ -66,14 +68,14 @@ def test_the_share_that_the_refusal_proposes_can_be_met() -> None:
 def test_excluded_layers_are_named_with_the_way_out() -> None:
     space = prune(deep(), (0.25, 0.5), exclude=("stem", "block3"))
     lines = refusal(problem(space, latency_s=1e-7))
-    assert any("block3: " in line and "32 of 32 channels (block3 is excluded)" in line
+    assert any("block3: " in line and "32 of 32 channels from 8 of 32 (block3 is excluded)" in line
                for line in lines)  # fmt: skip
     assert "exclude fewer layers (block3" in lines[-1]
 
 
 def test_a_group_that_steps_have_rounded_up_says_so() -> None:
     lines = refusal(problem(prune(deep(), (0.25, 0.5), step=16), latency_s=1e-7))
-    assert "16 of 32 channels (the fewest allowed)" in lines[1]
+    assert "16 of 32 channels from 16 of 32 (the fewest allowed)" in lines[1]
     assert "--min-keep 0.25" in lines[-1]
     wide_and_narrow = Paper(size=8)
     stem = wide_and_narrow.conv("stem", "x", 64, kernel=3)
@@ -89,7 +91,9 @@ def test_channels_that_save_nothing_are_not_asked_for() -> None:
     found = problem(prune(net.workload(), (0.5,)), latency_s=1e-9)
     bars = Bars.of(found, "latency_s", found.space.default)
     assert bars is not None
-    assert any("16 of 16 channels (fewer save nothing)" in line for line in bars.lines())
+    assert any(
+        "16 of 16 channels from 3 of 3 (fewer save nothing)" in line for line in bars.lines()
+    )
     assert not any("fewer channels" in way for way in bars.remedies())
 
 

@@ -66,6 +66,12 @@ def test_the_error_gives_limit_machine_reach_layer_and_advice() -> None:
     )
 
 
+def test_a_limit_that_is_missed_narrowly_is_told_apart_from_what_is_reached() -> None:
+    said = message(toy_problem(Limits(latency_s=LEAST_LATENCY * (1 - 1e-5))))
+    assert "latency <= 6.3405 ms" in said
+    assert "takes 6.3406 ms" in said
+
+
 def test_a_small_space_is_known_exactly() -> None:
     said = message(toy_problem(Limits(energy_j=1e-9), length=2))
     assert "the most frugal of 81 plans takes" in said

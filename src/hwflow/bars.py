@@ -107,21 +107,36 @@ class Bars:
         return {choice.name.removeprefix(CHANNELS): choice for choice in choices}
 
     def _channels(self, name: str) -> str:
-        layer: Layer = self.problem.space.workload[name]
-        if not layer.is_mac:
+        whole: Layer = self.problem.space.workload[name]
+        if not whole.is_mac:
             return ""
-        left = self._pruned[name].out_channels
+        left = self._pruned[name]
         why = "; ".join(self._reasons(name))
-        return f", {left} of {layer.out_channels} channels{f' ({why})' if why else ''}"
+        return (
+            f", {left.out_channels} of {whole.out_channels} channels from {left.in_channels} of "
+            f"{whole.in_channels}{f' ({why})' if why else ''}"
+        )
 
     def _reasons(self, name: str) -> Iterator[str]:
-        """Yield why a layer has not fewer channels."""
+        """Yield why a layer makes and reads not fewer channels."""
         fewest, useless = self._groups(name)
         for groups, why in ((fewest, "the fewest allowed"), (useless, "fewer save nothing")):
             if groups:
                 yield why if groups == [name] else f"{why} of {', '.join(groups)}"
         if name in self._coupling.why:
             yield self._coupling.why[name]
+        maker = self._maker(name)
+        if maker in self._coupling.why:
+            yield f"reads all of {maker}"
+
+    def _maker(self, name: str) -> str:
+        """Return the layer that makes the channels which a layer reads, as far as there is one."""
+        layer = self.problem.space.workload[name]
+        while layer.inputs[:1] and layer.inputs[0] in self.problem.space.workload:
+            layer = self.problem.space.workload[layer.inputs[0]]
+            if layer.is_mac or len(layer.inputs) > 1:
+                break
+        return layer.name if layer.is_mac and layer.name != name else ""
 
     def _groups(self, name: str) -> tuple[list[str], list[str]]:
         """Return a layer's groups at their fewest channels, and those that could have fewer."""
@@ -137,7 +152,7 @@ class Bars:
     def _excluded(self) -> Iterator[str]:
         """Yield the excluded layers that keep the channels of the costliest ones."""
         for name in self._named:
-            words = self._coupling.why.get(name, "").replace(",", "").split()
+            words = " ".join(self._reasons(name)).replace(",", "").split()
             yield from (layer for layer in self._coupling.exclude if layer in words)
 
     def _flags(self, fewest: Collection[str]) -> Iterator[str]:

@@ -177,10 +177,11 @@ def _one_limit(problem: Problem, name: str, limit: float, least: float, plan: Pl
     adjective, verb = _WORDS.get(name, ("least", "has"))
     found = "" if problem.space.size <= ENUMERABLE else " found"
     bars = Bars.of(problem, name, plan)
-    reached = f"{show(least, known.unit)}{_costliest(problem, name, plan) if bars is None else ''}"
+    wanted, reached = _apart(limit, least, known.unit)
+    costliest = _costliest(problem, name, plan) if bars is None else ""
     head = (
-        f"No plan meets {known.short} <= {show(limit, known.unit)} on {problem.machine.name}: "
-        f"the {adjective}{found} of {_count(problem.space)} plans {verb} {reached}"
+        f"No plan meets {known.short} <= {wanted} on {problem.machine.name}: "
+        f"the {adjective}{found} of {_count(problem.space)} plans {verb} {reached}{costliest}"
     )
     raised = round_up(least)
     if bars is None:
@@ -196,6 +197,12 @@ def _one_limit(problem: Problem, name: str, limit: float, least: float, plan: Pl
     *some, last = bars.remedies()
     ways = "".join(f", {way}" for way in some)
     return f"{head}.{' What bars it:' if rows else ''}{rows}\n{raise_it}{ways}, or {last}."
+
+
+def _apart(limit: float, least: float, unit: str) -> tuple[str, str]:
+    """Write two figures with as many digits as tell them apart."""
+    pairs = [(show(limit, unit, digits), show(least, unit, digits)) for digits in range(3, 10)]
+    return next((pair for pair in pairs if pair[0] != pair[1]), pairs[-1])
 
 
 def _costliest(problem: Problem, name: str, plan: Plan) -> str:
