@@ -24,6 +24,18 @@ def branching():
     body = nn.Sequential(nn.Conv2d(1, 8, 3), Branches())
     return nn.Sequential(body, nn.Flatten(), nn.Linear(288, 10))
 
+class Gate(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.gate = nn.Conv2d(8, 8, 1), nn.Parameter(torch.rand(1, 8, 1, 1))
+
+    def forward(self, x):
+        return torch.where(self.gate > 0.5, self.conv(x), x)
+
+def gated():
+    body = nn.Sequential(nn.Conv2d(1, 8, 3), Gate(), nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 3))
+    return nn.Sequential(body, nn.Flatten(), nn.Linear(32, 10))
+
 def one_layer():
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
 """
@@ -63,6 +75,7 @@ def test_a_run_keeps_what_was_asked_and_what_it_came_to(finished: Path) -> None:
     assert job["set"] == {"population": 4}
     assert job["below"] == ["latency=80%"]
     assert 0 < provenance["limits"]["latency_s"] < 1e-3
+    assert provenance["channels_not_followed"] == []
     assert (job["images"], job["calibration"], provenance["validation_images"]) == (40, 32, 40)
 
 
@@ -208,6 +221,18 @@ def test_a_network_that_cannot_be_pruned_is_explained_by_layer(
     assert message in shown.err
     assert "Traceback" not in shown.err
     assert "def forward" not in shown.err
+
+
+def test_layers_whose_channels_are_not_followed_are_in_the_run_file(
+    capsys: pytest.CaptureFixture[str], nets: str, tmp_path: Path
+) -> None:
+    words = [*SEARCH, "--prune", "--evaluations", "1", "--out", str(tmp_path / "run"), "--json"]
+    words[words.index(SMALL[0])] = f"{nets}:gated"
+    words = [word for word in words if word not in ("--classes", "10")]
+    code, _, err = run(capsys, *words)
+    assert code == 0, err
+    provenance = tomllib.loads((tmp_path / "run" / "run.toml").read_text())["provenance"]
+    assert {"0.0", "0.1.conv"} <= set(provenance["channels_not_followed"])
 
 
 def split_file(path: Path, overlapping: int) -> Path:

@@ -132,10 +132,19 @@ def provenance(parts: Parts) -> dict[str, Any]:
         "machine": machine.name,
         "machine_sha256": machine.digest(),
         "limits": dict(parts.problem.below.items()),
+        "channels_not_followed": _left_whole(parts),
         "host": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
         "python": platform.python_version(),
         "versions": {name: version(name) for name in _PACKAGES},
     }
+
+
+def _left_whole(parts: Parts) -> list[str]:
+    """Return the layers that keep their channels though nobody excluded them."""
+    left: set[str] = set()
+    for part in parts.problem.space.parts:
+        left |= set(getattr(part, "exclude", ()))
+    return sorted(left - set(parts.job.pruning.exclude))
 
 
 def _read_provenance(folder: Path) -> dict[str, Any]:
