@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -100,20 +101,24 @@ class Marks:
         return None
 
     @cached_property
+    def paths(self) -> list[str]:
+        """The paths of the files."""
+        assert self.files is not None  # asked for where there are files
+        root = f"{self.files.root}{os.sep}"
+        return [root + name for name in self.files.files]
+
+    @cached_property
     def states(self) -> list[os.stat_result]:
         """What the file system says of each file."""
-        assert self.files is not None  # asked for where there are files
-        return [os.stat(self.files.root / name) for name in self.files.files]  # noqa: PTH116
+        return [os.stat(path) for path in self.paths]  # noqa: PTH116  # there are a million
 
     @property
     def ids(self) -> list[tuple[int, int] | str]:
         """What is the same for all links to a file."""
-        assert self.files is not None
-        paths = (self.files.root / name for name in self.files.files)
         return [
             # some file systems number no files
-            (state.st_dev, state.st_ino) if state.st_ino else str(path.resolve())
-            for path, state in zip(paths, self.states, strict=True)
+            (state.st_dev, state.st_ino) if state.st_ino else str(Path(path).resolve())
+            for path, state in zip(self.paths, self.states, strict=True)
         ]
 
     @cached_property
@@ -126,15 +131,14 @@ class Marks:
 
     @cached_property
     def read(self) -> dict[int, bytes]:
-        """Digests of the files that were read."""
+        """Digests of the files that were read, by place."""
         return {}
 
     def digest(self, place: int) -> bytes:
         """Return the digest of a file; it is read once."""
         if place not in self.read:
-            assert self.files is not None
-            content = (self.files.root / self.files.files[place]).read_bytes()
-            self.read[place] = hashlib.sha256(content).digest()
+            with open(self.paths[place], "rb", buffering=0) as file:  # noqa: PTH123
+                self.read[place] = hashlib.sha256(file.read()).digest()
         return self.read[place]
 
 
@@ -167,27 +171,20 @@ def _by_file(first: Marks, second: Marks) -> Shared | None:
 
 
 def _by_file_content(first: Marks, second: Marks) -> Shared | None:
-    pairs, compared = [], 0
-    for place in _in_budget(first, second):
-        compared += 1
-        same = first.by_size.get(second.states[place].st_size, ())
-        twin = next((p for p in same if first.digest(p) == second.digest(place)), None)
-        if twin is not None:
-            pairs.append((twin, place))
+    """Return files of equal content; those of one size are compared, in a drawn order of sizes."""
+    sizes = sorted(first.by_size.keys() & second.by_size.keys())
+    pairs, read, compared = [], 0, len(second.states)
+    for index in np.random.default_rng(0).permutation(len(sizes)).tolist():
+        ours, theirs = first.by_size[sizes[index]], second.by_size[sizes[index]]
+        if read > COMPARED_BYTES:
+            compared -= len(theirs)
+            continue
+        read += sizes[index] * (len(ours) + len(theirs))
+        known = {first.digest(place): place for place in reversed(ours)}
+        pairs += [(known[d], place) for place in theirs if (d := second.digest(place)) in known]
     if not _too_many(len(pairs), compared):
         return None
     return _files(first, second, sorted(pairs, key=lambda pair: pair[1]), compared, "content")
-
-
-def _in_budget(first: Marks, second: Marks) -> Iterator[int]:
-    """Yield the places of files of the second, in a fixed order, until enough was read."""
-    read = 0
-    for place in np.random.default_rng(0).permutation(len(second.states)).tolist():
-        if read > COMPARED_BYTES:
-            return
-        size = second.states[place].st_size
-        read += size * (1 + sum(p not in first.read for p in first.by_size.get(size, ())))
-        yield place
 
 
 def _by_content(first: Marks, second: Marks) -> Shared | None:
