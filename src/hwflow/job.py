@@ -217,7 +217,9 @@ class Parts:
     @cached_property
     def network(self) -> Network:
         """The network, with calibration inputs from the training split where asked for."""
-        if not self.calibrated:
+        job = self.job
+        ranked_by_images = "prune" in job.edits and job.pruning.ranking == "taylor"
+        if not self.calibrated and not ranked_by_images:
             return self.pristine
         # The same images for every seed: searches are compared over seeds, on one network.
         return self.pristine.calibrated(self.data.calibration(self.job.calibration))
