@@ -67,6 +67,9 @@ class Problem:
         table = self.bit_costs(plans) if plans else None
         if table is not None:
             return dict(table.total)
+        if len(plans) == 1:  # a solver's step: without the costs by layer
+            design = self.space.on_paper(plans[0], self.design)
+            return dict(self.cost.over_bits(design, Bits.of([design.workload])).total)
         rows = [cost.total for cost in self.costs(plans)]
         return {name: np.array([row[name] for row in rows]) for name in (rows[0] if rows else ())}
 

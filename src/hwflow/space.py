@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 from math import prod
 from typing import Any, Protocol, runtime_checkable
@@ -30,6 +30,9 @@ Plan = tuple[int, ...]
 
 Value = int | float | str | bool
 
+Condition = tuple[str, tuple[Value, ...]]
+"""A choice by name, and some of its values."""
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -40,7 +43,7 @@ class Choice:
     options: tuple[Value, ...]
     default: int = 0
     """Index of the option that changes least; what an inactive choice is set to."""
-    only_if: tuple[str, tuple[Value, ...]] | None = None
+    only_if: Condition | None = None
     """Active only while the named choice has one of these values."""
     ordered: bool = True
     """Whether neighbouring options are alike (a step is a small change)."""
@@ -92,6 +95,30 @@ class BitsPart(Part, Protocol):
         ...
 
 
+@runtime_checkable
+class Omits(Part, Protocol):
+    """A part with plans that leave layers out."""
+
+    @property
+    def homes(self) -> Mapping[str, Condition]:
+        """What some plans leave out -> the choice, and its values with which it is there."""
+        ...
+
+    @property
+    def heirs(self) -> Mapping[str, str]:
+        """What some plans leave out -> the tensor that takes its place, "" where none does."""
+        ...
+
+
+@runtime_checkable
+class Follows(Edit, Protocol):
+    """An edit of named layers that an edit before it may have left out."""
+
+    def following(self, heirs: Mapping[str, str]) -> Edit:
+        """Return the edit for what is left: of the layers, or of what takes their place."""
+        ...
+
+
 @dataclass(frozen=True)
 class Space:
     """All places where a network may change, and how."""
@@ -124,8 +151,16 @@ class Space:
 
     @cached_property
     def choices(self) -> tuple[Choice, ...]:
-        """All choices, in the order of the plan's entries."""
-        return tuple(choice for part in self.parts for choice in part.choices)
+        """All choices, in the order of the plan's entries.
+
+        Those for a layer that an earlier part may leave out are active while it is there.
+        """
+        homes: dict[str, Condition] = {}
+        found: list[Choice] = []
+        for part in self.parts:
+            found += [_housed(choice, homes) for choice in part.choices]
+            homes |= part.homes if isinstance(part, Omits) else {}
+        return tuple(found)
 
     @property
     def size(self) -> int:
@@ -189,10 +224,13 @@ class Space:
     def edits(self, plan: Sequence[int]) -> tuple[Edit, ...]:
         """Return the edits of a plan in the order they are made."""
         values = self.values(self.canonical(plan))
-        return tuple(
-            part.edit({choice.name: values[choice.name] for choice in part.choices})
-            for part in self.parts
-        )
+        heirs: dict[str, str] = {}
+        found: list[Edit] = []
+        for part in self.parts:
+            edit = part.edit({choice.name: values[choice.name] for choice in part.choices})
+            found.append(edit.following(heirs) if heirs and isinstance(edit, Follows) else edit)
+            heirs |= part.heirs if isinstance(part, Omits) else {}
+        return tuple(found)
 
     def on_paper(self, plan: Sequence[int], design: Design) -> Design:
         """Apply a plan to a design: the paper face of :meth:`apply`."""
@@ -236,6 +274,11 @@ class Space:
         return [
             {"name": c.name, "options": list(c.options), "default": c.default} for c in self.choices
         ]
+
+
+def _housed(choice: Choice, homes: Mapping[str, Condition]) -> Choice:
+    home = homes.get(choice.name.partition(":")[2])
+    return choice if home is None or choice.only_if else replace(choice, only_if=home)
 
 
 def _option(choice: Choice, value: Value) -> int:

@@ -283,6 +283,8 @@ class ArrayLevel(ABC):
 
     def costs(self, designs: Sequence[Design]) -> list[Cost]:
         """Cost many designs; those that differ in bits only are costed together."""
+        if len(designs) == 1:
+            return [self.cost(designs[0])]
         groups: dict[Design, list[int]] = {}
         for index, design in enumerate(designs):
             groups.setdefault(_without_bits(design), []).append(index)
@@ -331,6 +333,9 @@ class ArrayLevel(ABC):
 
 def _without_bits(design: Design) -> Design:
     workload = design.workload
+    plain = all(x.weight_bits == x.output_bits == FLOAT_BITS for x in workload)
+    if plain and all(i.bits == FLOAT_BITS for i in workload.inputs):
+        return design
     weights = dict.fromkeys((layer.name for layer in workload), FLOAT_BITS)
     tensors = {**weights, **dict.fromkeys((i.name for i in workload.inputs), FLOAT_BITS)}
     return design.with_workload(workload.with_bits(weights, tensors))

@@ -83,22 +83,27 @@ class LayerLevel(ArrayLevel):
         _without_macs(const, machine, at, columns, bound_by)
         outputs = machine.width(at.raw_tensors[:, const.inputs :])
         codes = (at.weights << 16) + (at.reads << 8) + outputs
-        for index in np.flatnonzero(const.is_mac).tolist():
-            layer = const.workload.layers[index]
-            kinds, place = _distinct(codes[:, index])
-            rows = np.array([self.row(machine, layer, _unpacked(kind)) for kind in kinds])
-            for number, name in enumerate(columns):
-                columns[name][:, index] = rows[place, number]
-            bound_by[:, index] = rows[place, len(columns)]
+        macs = np.flatnonzero(const.is_mac)
+        found = self._layer_rows(const, machine, macs, codes[:, macs])
+        for number, name in enumerate(columns):
+            columns[name][:, macs] = found[:, :, number]
+        bound_by[:, macs] = found[:, :, len(columns)]
         return {**values, **columns}, bound_by
 
-
-def _distinct(codes: Ints) -> tuple[list[int], Ints]:
-    """Return the distinct codes, and which of them each entry is."""
-    if len(codes) == 1:
-        return codes.tolist(), np.zeros(1, np.int64)
-    kinds, place = np.unique(codes, return_inverse=True)
-    return kinds.tolist(), place
+    def _layer_rows(self, const: Arrays, machine: Accelerator, macs: Ints, codes: Ints) -> Floats:
+        """Return the rows of the layers with MACs, shape (n, layers, fields)."""
+        layers = [const.workload.layers[index] for index in macs.tolist()]
+        found = np.empty((*codes.shape, len(Row._fields)))
+        if len(codes) == 1:
+            bits = map(_unpacked, codes[0].tolist())
+            rows = [self.row(machine, *pair) for pair in zip(layers, bits, strict=True)]
+            found[0] = np.array(rows).reshape(found.shape[1:])
+            return found
+        for column, layer in enumerate(layers):
+            kinds, place = np.unique(codes[:, column], return_inverse=True)
+            rows = [self.row(machine, layer, _unpacked(kind)) for kind in kinds.tolist()]
+            found[:, column] = np.array(rows)[place]
+        return found
 
 
 def _unpacked(code: int) -> tuple[int, int, int]:

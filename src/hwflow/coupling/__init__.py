@@ -5,11 +5,15 @@ A pure function of the workload, so that an ONNX file has groups too. Plain data
 
 from __future__ import annotations
 
-from hwflow.coupling.groups import ChannelGroup, Coupling, Member, channel_groups, couple
+from hwflow.coupling.branches import Branch
+from hwflow.coupling.grouping import channel_groups, couple
+from hwflow.coupling.groups import ChannelGroup, Coupling, Member
 from hwflow.coupling.shrink import shrink
 from hwflow.coupling.text import describe
+from hwflow.coupling.without import without
 
 __all__ = [
+    "Branch",
     "ChannelGroup",
     "Coupling",
     "Member",
@@ -17,4 +21,5 @@ __all__ = [
     "couple",
     "describe",
     "shrink",
+    "without",
 ]

@@ -1,23 +1,24 @@
-"""From followed channels to groups: units of one kind, of which a number is kept."""
+"""Groups of channels: units of one kind, of which a number is kept."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
-from itertools import chain
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hwflow.coupling.track import Tracker
+from hwflow.coupling.branches import Branch, residual_branches
 from hwflow.coupling.units import Ids, Lane
 from hwflow.errors import WorkloadError, unknown_name
 from hwflow.workload import Layer, Workload
 
 STAYS = -1
 """Stands for every channel that is never removed."""
+
+_REMEMBERED = 4_000
+"""How many choices of units a coupling remembers."""
 
 Mask = NDArray[np.bool_]
 
@@ -78,11 +79,32 @@ class Coupling:
     _least: tuple[int, ...] = field(repr=False, default=())
     shrunk: dict[tuple[str | bytes, ...], Layer] = field(repr=False, default_factory=dict)
     """Layers with fewer channels that :func:`hwflow.coupling.shrink` made."""
+    _checked: dict[tuple[str, tuple[int, ...]], Ids] = field(repr=False, default_factory=dict)
+    """Units that were to be kept, by group and number: a search asks for the same ones."""
 
     @cached_property
     def groups(self) -> tuple[ChannelGroup, ...]:
         """The groups, in the order of their first layers."""
         return _described(self)
+
+    @cached_property
+    def branches(self) -> tuple[Branch, ...]:
+        """The residual branches that can be left out, in order."""
+        return residual_branches(self.workload, _spans(self), self.exclude)
+
+    def branches_of(self, groups: Collection[str]) -> tuple[Branch, ...]:
+        """Return the branches that some of these groups live in; WorkloadError for one outside."""
+        homes = {name: branch for branch in self.branches for name in branch.groups}
+        for name in groups:
+            if name not in homes:
+                size = len(self.units[self.index(name)])
+                raise WorkloadError(
+                    f"Of group {name!r} at least {self.least(name)} of {size} units must be kept: "
+                    "nothing need be kept only of a group inside a residual branch that can be "
+                    f"left out: {', '.join(homes) or 'none here'}."
+                )
+        found = {homes[name].add for name in groups}
+        return tuple(branch for branch in self.branches if branch.add in found)
 
     def group(self, name: str) -> ChannelGroup:
         """Return a group by name; raise WorkloadError when there is none."""
@@ -90,10 +112,14 @@ class Coupling:
 
     def index(self, name: str) -> int:
         """Return the place of a group; raise WorkloadError when there is none of that name."""
-        if name not in self.names:
+        if name not in self._places:
             why = f" {self.why[name]}." if name in self.why else ""
             raise WorkloadError(unknown_name("channel group", name, self.names, why.strip()))
-        return self.names.index(name)
+        return self._places[name]
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: index for index, name in enumerate(self.names)}
 
     def mask(self, kept: Mapping[str, Iterable[int]]) -> Mask:
         """Return for every unit whether it is kept; groups that are not named are kept whole.
@@ -103,18 +129,25 @@ class Coupling:
         """
         mask = np.ones(sum(map(len, self.units)) + 1, bool)
         for name, chosen in kept.items():
-            index = self.index(name)
-            units, rows = self.units[index], sorted(set(chosen))
-            if len(rows) < self._least[index] or (
-                rows and not 0 <= rows[0] <= rows[-1] < len(units)
-            ):
-                raise WorkloadError(
-                    f"Group {name!r} has units 0 to {len(units) - 1}, of which at least "
-                    f"{self._least[index]} must be kept; {_shown(rows)} cannot be."
-                )
-            mask[units] = False
-            mask[units[rows]] = True
+            key = (name, tuple(chosen))
+            if key not in self._checked:
+                if len(self._checked) >= _REMEMBERED:
+                    self._checked.clear()
+                self._checked[key] = self._rows(*key)
+            mask[self.units[self.index(name)]] = False
+            mask[self._checked[key]] = True
         return mask
+
+    def _rows(self, name: str, chosen: tuple[int, ...]) -> Ids:
+        """Return the units that are kept of a group."""
+        units, least, rows = self.units[self.index(name)], self.least(name), sorted(set(chosen))
+        if len(rows) < max(least, 1) or not 0 <= rows[0] <= rows[-1] < len(units):
+            raise WorkloadError(
+                f"Group {name!r} has units 0 to {len(units) - 1}, of which at least {least} must "
+                f"be kept; {_shown(rows)} cannot be."
+            )
+        kept: Ids = units[rows]
+        return kept
 
     def least(self, name: str) -> int:
         """Return how many units of a group must be kept."""
@@ -123,100 +156,6 @@ class Coupling:
 
 def _shown(rows: list[int]) -> str:
     return f"{rows[:3]} ... {rows[-3:]}" if len(rows) > 6 else str(rows)
-
-
-def channel_groups(workload: Workload, exclude: Collection[str] = ()) -> tuple[ChannelGroup, ...]:
-    """Return the groups of channels that can be removed together.
-
-    The output channels of the layers in `exclude` stay. Raises WorkloadError for unknown layers.
-    """
-    return couple(workload, frozenset(exclude)).groups
-
-
-@lru_cache(maxsize=16)
-def couple(workload: Workload, exclude: frozenset[str] = frozenset()) -> Coupling:
-    """Follow the channels of a workload; kept for the workloads last asked for."""
-    tracker = Tracker(workload, exclude).run()
-    roots = {
-        name: lane and Lane(lane.axis, tracker.units.roots(lane.ids))
-        for name, lane in tracker.lanes.items()
-    }
-    kinds = _kinds(workload, roots, tracker)
-    order = {root: i for i, root in enumerate(chain.from_iterable(kinds.values()))}
-    lanes = {
-        name: lane and Lane(lane.axis, _numbered(lane.ids, order)) for name, lane in roots.items()
-    }
-    units = tuple(np.array([order[root] for root in group], np.int64) for group in kinds.values())
-    return Coupling(
-        workload, lanes, tuple(_names(workload, kinds)), units, _reasons(workload, roots, tracker),
-        exclude, tuple(_least(workload, kind) for kind in kinds),
-    )  # fmt: skip
-
-
-Kind = tuple[tuple[str, int], ...]
-"""Tensor -> how many of its channels a unit is: units of one kind are alike."""
-
-
-def _kinds(
-    workload: Workload, roots: Mapping[str, Lane | None], tracker: Tracker
-) -> dict[Kind, list[int]]:
-    """Return the units that may be removed, by what they take of every tensor.
-
-    Where as many must be kept as there are, they stay.
-    """
-    takes: dict[int, list[tuple[str, int]]] = {}
-    for name, lane in roots.items():
-        if lane is not None:
-            for root, count in Counter(lane.ids.tolist()).items():
-                takes.setdefault(root, []).append((name, count))
-    kinds: dict[Kind, list[int]] = {}
-    for root, taken in takes.items():
-        if tracker.units.why(root) is None:
-            kinds.setdefault(tuple(taken), []).append(root)
-    for kind, found in list(kinds.items()):
-        if len(found) <= _least(workload, kind):
-            tracker.units.fix(np.array(found), f"{kind[0][0]} has its channels tied to one another")
-            del kinds[kind]
-    return kinds
-
-
-def _numbered(ids: Ids, order: Mapping[int, int]) -> Ids:
-    return np.array([order.get(root, STAYS) for root in ids.tolist()], np.int64)
-
-
-def _names(workload: Workload, kinds: Iterable[Kind]) -> Iterable[str]:
-    """Name each group after the first layer that makes its channels."""
-    seen: Counter[str] = Counter()
-    for kind in kinds:
-        makers = [name for name, _ in kind if workload[name].is_mac]
-        name = (makers or [kind[0][0]])[0]
-        seen[name] += 1
-        yield name if seen[name] == 1 else f"{name}[{seen[name]}]"
-
-
-def _least(workload: Workload, kind: Kind) -> int:
-    """Return 2 where a single channel would make a constant per channel one for all, else 1."""
-    single = any(
-        workload[name].attr("constant") is not None or "prelu" in workload[name].act
-        for name, _ in kind
-    )
-    return 2 if single else 1
-
-
-def _reasons(
-    workload: Workload, roots: Mapping[str, Lane | None], tracker: Tracker
-) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for layer in workload.mac_layers:
-        lane = roots[layer.name]
-        if lane is None:
-            found[layer.name] = tracker.why.get(layer.name, "")
-            continue
-        reasons = (tracker.units.why(root) for root in lane.ids.tolist())
-        why = next((reason for reason in reasons if reason is not None), None)
-        if why is not None:
-            found[layer.name] = why
-    return found
 
 
 def _described(coupling: Coupling) -> tuple[ChannelGroup, ...]:
@@ -241,6 +180,19 @@ def _described(coupling: Coupling) -> tuple[ChannelGroup, ...]:
             coupling.names, coupling.units, members, coupling._least, strict=True
         )
     )
+
+
+def _spans(coupling: Coupling) -> dict[str, set[str]]:
+    """Return the tensors that each group is part of."""
+    owner = np.full(sum(map(len, coupling.units)) + 1, STAYS)
+    for index, units in enumerate(coupling.units):
+        owner[units] = index
+    spans: dict[str, set[str]] = {name: set() for name in coupling.names}
+    for tensor, lane in coupling.lanes.items():
+        for index in np.unique(owner[lane.ids]).tolist() if lane is not None else ():
+            if index != STAYS:
+                spans[coupling.names[index]].add(tensor)
+    return spans
 
 
 def _sides(coupling: Coupling, layer: Layer) -> Iterable[tuple[str, Lane]]:

@@ -37,11 +37,13 @@ class _Shrink:
         self.known = coupling.shrunk
         self.lanes: dict[str, Lane | None] = {}
         self.keys: dict[str, bytes] = {}
+        found: dict[Lane | None, bytes] = {None: b""}
         for name, lane in coupling.lanes.items():
-            kept = None if lane is None else mask[lane.ids]
-            lossy = kept is not None and not kept.all()
-            self.lanes[name] = lane if lossy else None
-            self.keys[name] = kept.tobytes() if kept is not None and lossy else b""
+            if lane not in found:
+                kept = mask[lane.ids]  # type: ignore[union-attr]  # None is there already
+                found[lane] = b"" if kept.all() else kept.tobytes()
+            self.keys[name] = found[lane]
+            self.lanes[name] = lane if found[lane] else None
 
     def layer(self, layer: Layer) -> Layer:
         """Return a layer with the channels that are left; the same one where none is lost."""

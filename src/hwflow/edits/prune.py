@@ -1,143 +1,28 @@
-"""Prune: channels taken out of a network, by groups that can only go together.
+"""Prune: the space of channel counts, a choice for each group that can only go together.
 
 The groups are those of :mod:`hwflow.coupling`. Which units of a group go is decided by a ranking of
-the pristine network's weights (:mod:`hwflow.edits.ranking`); how many, by the plan. Where a network
-gives normalisation over channels, attention or anything else in which a channel that is missing is
-not a channel of zeros, the channels stay: every pruned network computes what the original computes
-with the removed channels set to zero.
-
-Statistics of batch normalisation belong to the channels they were taken with. A space of
-:func:`prune` takes them anew on the network's calibration inputs, where it has any.
+the pristine network's weights (:mod:`hwflow.edits.ranking`); how many, by the plan. The edit of a
+plan is :class:`hwflow.edits.prune_edit.Prune`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from math import gcd
-from typing import Literal, get_args
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-import torch
-from torch import Tensor
-
-from hwflow.coupling import ChannelGroup, Coupling, couple, describe, shrink
-from hwflow.design import Design
-from hwflow.edits.prune_graph import pruned
-from hwflow.edits.quantizers import Prepared, prepared
+from hwflow.coupling import Branch, Coupling, couple, describe
+from hwflow.edits.channel_counts import CHANNELS as CHANNELS
+from hwflow.edits.channel_counts import KEEP as KEEP
+from hwflow.edits.channel_counts import Scores, check_counts, check_scores, counts, order
+from hwflow.edits.channel_counts import channel_step as channel_step
+from hwflow.edits.prune_edit import Mend, Prune, check_mend, prunable
 from hwflow.edits.ranking import Ranking, scores_of
-from hwflow.edits.remember import Remembered
-from hwflow.edits.survey import Survey
-from hwflow.errors import HwflowError, unknown_name
-from hwflow.extract.call import is_quantizer
+from hwflow.errors import HwflowError
 from hwflow.network import Network
-from hwflow.space import Choice, Space, Value
-from hwflow.train import restate
+from hwflow.space import Choice, Condition, Space, Value
 from hwflow.workload import Workload
-
-CHANNELS = "channels:"
-"""How the names of choices begin; the name of a group follows."""
-
-KEEP = (0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
-"""Shares of the channels that are kept, the options of a choice."""
-
-Scores = Mapping[str, Sequence[float]]
-"""For each group, how much each unit matters."""
-
-Mend = Literal["none", "statistics"]
-"""What is done to what is left, from calibration inputs and without labels or gradients."""
-
-
-@dataclass(frozen=True)
-class Prune:
-    """Keep these units of these groups; groups that are not named stay whole."""
-
-    kept: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    """Units to keep, by group."""
-    exclude: frozenset[str] = frozenset()
-    """Layers whose output channels stay: with them the groups are others."""
-    mend: Mend = "none"
-    """"statistics": batch normalisation is re-estimated on the network's calibration inputs."""
-
-    def __post_init__(self) -> None:
-        check_mend(self.mend)
-        kept = {name: tuple(sorted(set(units))) for name, units in sorted(self.kept.items())}
-        object.__setattr__(self, "kept", kept)
-
-    def __hash__(self) -> int:
-        return hash((tuple(self.kept.items()), self.exclude, self.mend))
-
-    def on_paper(self, design: Design) -> Design:
-        """Return the design with the layers' channels, shapes and parameters that are left.
-
-        Raises HwflowError for groups or units that the workload does not have.
-        """
-        coupling = couple(design.workload, self.exclude)
-        small = shrink(coupling, coupling.mask(self.kept))
-        # equal workloads share a coupling, whatever they are called
-        if small.name != design.workload.name:
-            small = replace(small, name=design.workload.name)
-        return design.with_workload(small)
-
-    def in_network(self, network: Network) -> Network:
-        """Return a network without the channels: an exported graph, in eval mode, that trains.
-
-        It shares no parameter with `network`. Raises HwflowError for unknown groups or units, for
-        a network that is quantised, and where the channels cannot be followed.
-        """
-        ready = prunable(network)
-        found = ready.survey(self.exclude)
-        if found.faults:
-            raise HwflowError(_not_followed(network.name, found.faults))
-        mask = found.coupling.mask(self.kept)
-        small = pruned(ready.prepared.graph, found, mask)
-        if self.mend == "statistics" and network.calibration is not None and not mask.all():
-            restate(small, fast_format(network.calibration))
-        return network.with_module(small)
-
-
-def fast_format(images: Tensor) -> Tensor:
-    """Return images with their channels last: convolutions on a CPU run a third faster."""
-    return images.contiguous(memory_format=torch.channels_last) if images.dim() == 4 else images
-
-
-def check_mend(name: str) -> None:
-    """Raise HwflowError for a way of mending that does not exist."""
-    if name not in get_args(Mend):
-        raise HwflowError(unknown_name("mend", name, get_args(Mend)))
-
-
-@dataclass(eq=False)
-class Prunable:
-    """What pruning a network needs and no plan changes."""
-
-    prepared: Prepared
-    _surveys: dict[frozenset[str], Survey] = field(default_factory=dict)
-
-    def survey(self, exclude: frozenset[str]) -> Survey:
-        """Return where the channels are in the exported graph."""
-        if exclude not in self._surveys:
-            coupling = couple(self.prepared.workload, exclude)
-            self._surveys[exclude] = Survey(self.prepared.found, coupling).run()
-        return self._surveys[exclude]
-
-
-@Remembered
-def prunable(network: Network) -> Prunable:
-    """Export the network; raises HwflowError when it is quantised already."""
-    ready = prepared(network)
-    if any(is_quantizer(node) for node in ready.graph.graph.nodes):
-        raise HwflowError(
-            f"Network {network.name!r} is quantised: scales belong to the channels they were "
-            "computed with. Prune it first and quantise the result."
-        )
-    return Prunable(ready)
-
-
-def _not_followed(name: str, faults: Mapping[str, str]) -> str:
-    rows = "".join(f"\n  {layer}: {why}" for layer, why in faults.items())
-    return f"The channels of some layers of {name!r} are not followed. Exclude these layers:{rows}"
 
 
 @dataclass(frozen=True)
@@ -151,6 +36,10 @@ class PrunePart:
     mend: Mend = "statistics"
     scores: Scores | None = field(repr=False, compare=False, default=None)
     """What the units were ranked by, for qualities on paper; None where all are worth the same."""
+    homes: Mapping[str, Condition] = field(repr=False, default_factory=dict)
+    """What some plans leave out -> the choice, and its values with which it is there."""
+    heirs: Mapping[str, str] = field(repr=False, default_factory=dict)
+    """What some plans leave out -> the tensor that takes its place, "" where none does."""
     kind = "prune"
 
     def digest(self) -> str:
@@ -179,40 +68,50 @@ def prune(
     ranking: Ranking = "l2",
     scores: Scores | None = None,
     mend: Mend = "statistics",
+    branches: bool = False,
 ) -> Space:
     """Return the space of channel counts: for each coupled group, the share that is kept.
 
     `keep` are the shares, in (0, 1]; 1 is always an option. Counts are rounded to multiples of
-    `step` channels (the width of the machine's array, say), are `min_channels` at least, and of
+    `step` channels (:func:`channel_step` of the machine, say), are `min_channels` at least, and of
     shares with one count only the nearest is an option. Output channels of the layers in `exclude`
     stay. `ranking` says which units go first: those with the least "l1" or "l2" norm of their
     weights, or the least "bn_scale"; `scores` replace it (see :func:`hwflow.edits.ranking.taylor`).
     A workload alone has no weights: its first units are kept. `mend` says what is done to what is
     left, where the network has calibration inputs: "statistics" of batch normalisation are taken
-    anew, or "none". Raises HwflowError for shares outside
-    the range, unknown layers and a network that has no channels to remove.
+    anew, or "none". With `branches` the first group inside each residual branch has the option 0,
+    which leaves the branch out; the choices inside are then inactive. Raises HwflowError for shares
+    outside the range, unknown layers and a network that has no channels to remove.
     """
-    _check(keep, step, min_channels)
+    check_counts(keep, step, min_channels)
     check_mend(mend)
     coupling = _coupling(source, frozenset(exclude))
-    groups = coupling.groups
     if scores is None and isinstance(source, Network):
         scores = scores_of(source, coupling, ranking)
-    _check_scores(scores, groups)
+    check_scores(scores, coupling.groups)
+    droppable = _droppable(source, coupling) if branches else ()
     kept: dict[str, dict[Value, tuple[int, ...]]] = {}
-    for group in groups:
-        order = _order(group, scores)
-        counts = _counts(group, keep, step, min_channels)
-        kept[group.name] = {share: tuple(sorted(order[:n])) for share, n in counts.items()}
+    carriers = {branch.groups[0] for branch in droppable}
+    for group in coupling.groups:
+        rows = order(group, scores)
+        kept[group.name] = {0.0: ()} if group.name in carriers else {}
+        for share, count in counts(group, keep, step, min_channels).items():
+            kept[group.name][share] = tuple(sorted(rows[:count]))
+    homes = dict(_homes(droppable, kept))
     choices = tuple(
-        Choice(CHANNELS + name, tuple(options), default=len(options) - 1)
+        Choice(
+            CHANNELS + name, tuple(options), default=len(options) - 1,
+            only_if=None if name in carriers else homes.get(name),
+        )
         for name, options in kept.items() if len(options) > 1
     )  # fmt: skip
     if not choices:
         raise HwflowError(_nothing(source.name, coupling, step))
-    network = source if isinstance(source, Network) else None
-    part = PrunePart(choices, kept, coupling.exclude, mend, scores)
-    return Space(coupling.workload, (part,), network)
+    part = PrunePart(
+        choices, kept, coupling.exclude, mend, scores,
+        {**homes, **dict(_sums(droppable, homes, coupling.workload))}, dict(_heirs(droppable)),
+    )  # fmt: skip
+    return Space(coupling.workload, (part,), source if isinstance(source, Network) else None)
 
 
 def _coupling(source: Network | Workload, exclude: frozenset[str]) -> Coupling:
@@ -226,51 +125,41 @@ def _coupling(source: Network | Workload, exclude: frozenset[str]) -> Coupling:
     return found.coupling
 
 
-def _order(group: ChannelGroup, scores: Scores | None) -> list[int]:
-    """Return the units of a group, what matters most first; of equals the first."""
-    given = scores[group.name] if scores is not None else [0.0] * group.size
-    return sorted(range(group.size), key=lambda unit: (-given[unit], unit))
+def _droppable(source: Network | Workload, coupling: Coupling) -> tuple[Branch, ...]:
+    """Return the branches that can be left out, on paper and in the network."""
+    if isinstance(source, Workload):
+        return coupling.branches
+    ready = prunable(source)
+    return tuple(b for b in coupling.branches if ready.holds(coupling.exclude, b))
 
 
-def _counts(group: ChannelGroup, keep: Sequence[float], step: int, least: int) -> dict[Value, int]:
-    """Return the shares that are options, each with its number of units, ascending."""
-    unit_step = step // gcd(step, group.width)
-    fewest = max(group.least, -(-least // group.width))
-    found: dict[int, float] = {}
-    for share in sorted(set(keep), reverse=True):
-        count = max(round(share * group.size / unit_step), 1) * unit_step
-        if fewest <= count < group.size and _off(share, count, group) < _off(
-            found.get(count, 2.0), count, group
-        ):
-            found[count] = float(share)
-    options: dict[Value, int] = {found[count]: count for count in sorted(found)}
-    return options | {1.0: group.size}
+def _homes(
+    branches: Iterable[Branch], kept: Mapping[str, Mapping[Value, object]]
+) -> Iterable[tuple[str, Condition]]:
+    """Yield each layer inside a branch with the condition under which it is there."""
+    for branch in branches:
+        carrier = branch.groups[0]
+        there = tuple(value for value in kept[carrier] if value != 0.0)
+        yield from ((name, (CHANNELS + carrier, there)) for name in sorted(branch.layers))
 
 
-def _off(share: float, count: int, group: ChannelGroup) -> float:
-    """Return how far a share is from what is really kept."""
-    return abs(share - count / group.size)
+def _sums(
+    branches: Iterable[Branch], homes: Mapping[str, Condition], workload: Workload
+) -> Iterable[tuple[str, Condition]]:
+    """Yield the additions that are nothing of their own without their branch.
+
+    Where what is added to has bits only by a layer of the branch, it takes those of the sum.
+    """
+    for branch in branches:
+        named = workload.bit_groups[branch.other]
+        if not branch.stands and named not in branch.layers:
+            yield branch.add, homes[branch.end]
 
 
-def _check(keep: Sequence[float], step: int, min_channels: int) -> None:
-    for share in keep:
-        if not 0 < share <= 1:
-            raise HwflowError(f"The share of channels to keep must be in (0, 1], not {share}.")
-    for name, value in (("step", step), ("min_channels", min_channels)):
-        if value < 1:
-            raise HwflowError(f"{name} must be at least 1, not {value}.")
-
-
-def _check_scores(scores: Scores | None, groups: Collection[ChannelGroup]) -> None:
-    for group in groups if scores is not None else ():
-        assert scores is not None
-        if group.name not in scores:
-            raise HwflowError(unknown_name("group with scores", group.name, scores))
-        if len(scores[group.name]) != group.size:
-            raise HwflowError(
-                f"Group {group.name!r} has {group.size} units, but {len(scores[group.name])} "
-                "scores. Give one for each unit."
-            )
+def _heirs(branches: Iterable[Branch]) -> Iterable[tuple[str, str]]:
+    for branch in branches:
+        yield branch.add, branch.other
+        yield from ((name, "") for name in sorted(branch.layers))
 
 
 def _nothing(name: str, coupling: Coupling, step: int) -> str:

@@ -5,7 +5,7 @@ What counts channels are the sizes of views, splits and pads, and the groups of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -17,6 +17,7 @@ from torch import Tensor, fx, nn
 from hwflow.coupling.groups import Mask
 from hwflow.coupling.track import whole_groups
 from hwflow.coupling.units import Lane
+from hwflow.edits.branch_graph import Removal, take_out
 from hwflow.edits.survey import Survey, arguments
 from hwflow.edits.trainable import TrainableGraph
 from hwflow.edits.twin import twin
@@ -34,11 +35,14 @@ def set_argument(node: fx.Node, name: str, value: Any) -> None:
     node.args = (*node.args[:index], *defaults, value, *node.args[index + 1 :])
 
 
-def pruned(graph: TrainableGraph, survey: Survey, mask: Mask) -> TrainableGraph:
-    """Return a copy of the graph without the units that `mask` drops."""
+def pruned(
+    graph: TrainableGraph, survey: Survey, mask: Mask, removals: Iterable[Removal] = ()
+) -> TrainableGraph:
+    """Return a copy of the graph without the units that `mask` drops, and without branches."""
     module = twin(graph, lambda path, value: _left_of(path, value, survey, mask))
     left = Left(survey, mask)
-    for node, copied in zip(graph.graph.nodes, module.graph.nodes, strict=True):
+    twins = dict(zip(graph.graph.nodes, module.graph.nodes, strict=True))
+    for node, copied in twins.items():
         if node in survey.lanes and left.changed(node):
             rewrite = REWRITES.get(operator_name(node))
             if rewrite is not None:
@@ -46,6 +50,10 @@ def pruned(graph: TrainableGraph, survey: Survey, mask: Mask) -> TrainableGraph:
             _resize(survey, copied, left.sizes(node))
         elif node.op == "get_attr" and survey.cut_of(str(node.target)):
             _resize(survey, copied, [tuple(_attribute(module, str(node.target)).shape)])
+        elif node.op == "call_function" and node not in survey.lanes:
+            _remade(node, copied)
+    for removal in removals:
+        take_out(module, twins, removal)
     module.recompile()
     return module
 
@@ -77,6 +85,14 @@ def _resize(survey: Survey, node: fx.Node, shapes: list[tuple[Any, ...]]) -> Non
     elif isinstance(value, list | tuple):
         pairs = zip(value, shapes, strict=True)
         node.meta["val"] = [survey.stand_in(v, shape) for v, shape in pairs]
+
+
+def _remade(node: fx.Node, copied: fx.Node) -> None:
+    """Give what is computed from constants the shape that it has when these are cut."""
+    pairs = zip(node.all_input_nodes, copied.all_input_nodes, strict=True)
+    if any(shape_of(old) != shape_of(new) for old, new in pairs):
+        args, kwargs = fx.node.map_arg((copied.args, copied.kwargs), lambda n: n.meta["val"])
+        copied.meta["val"] = copied.target(*args, **kwargs)  # type: ignore[operator]
 
 
 @dataclass(eq=False)

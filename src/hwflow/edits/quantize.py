@@ -10,7 +10,7 @@ layers keep 8 bits by default.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -41,6 +41,8 @@ class Quantize:
     """Bits of weights, by layer."""
     tensors: Mapping[str, int] = field(default_factory=dict)
     """Bits of tensors, by the name of any layer or input of the bit group."""
+    heirs: Mapping[str, str] = field(default_factory=dict)
+    """What may be missing -> the tensor that gets its bits where that has none, or ""."""
 
     def __post_init__(self) -> None:
         for name in ("weights", "tensors"):
@@ -51,16 +53,20 @@ class Quantize:
     def __hash__(self) -> int:
         return hash((tuple(self.weights.items()), tuple(self.tensors.items())))
 
+    def following(self, heirs: Mapping[str, str]) -> Quantize:
+        """Return the edit for a network from which some of these layers may be missing."""
+        return replace(self, heirs=heirs)
+
     def on_paper(self, design: Design) -> Design:
         """Return the design with these bits.
 
         Raises HwflowError for names that the workload does not have.
         """
-        workload = design.workload
-        self._check_weights(workload, {x.name for x in workload if x.op in _WEIGHTED})
-        groups, bits = workload.bit_groups, self._group_bits(workload)
+        workload, own = design.workload, self._left(design.workload)
+        own._check_weights(workload, {x.name for x in workload if x.op in _WEIGHTED})
+        groups, bits = workload.bit_groups, own._group_bits(workload)
         tensors = {name: bits[group] for name, group in groups.items() if group in bits}
-        return design.with_workload(workload.with_bits(self.weights, tensors))
+        return design.with_workload(workload.with_bits(own.weights, tensors))
 
     def in_network(self, network: Network) -> Network:
         """Return a network with fake quantisers: an exported graph, in eval mode, that trains.
@@ -69,13 +75,28 @@ class Quantize:
         not have, and when it has no calibration inputs but tensors are to be quantised.
         """
         ready = prepared(network)
-        workload = ready.workload
-        self._check_weights(workload, ready.weights)
-        bits = self._group_bits(workload)
+        workload, own = ready.workload, self._left(ready.workload)
+        own._check_weights(workload, ready.weights)
+        bits = own._group_bits(workload)
         scale_groups = {name: workload.bit_groups[name] for name in ready.tensors}
         _check_tensors(workload, bits, scale_groups.values())
         tensors = {name: bits[group] for name, group in scale_groups.items() if group in bits}
-        return network.with_module(quantized(ready, self.weights, tensors))
+        return network.with_module(quantized(ready, own.weights, tensors))
+
+    def _left(self, workload: Workload) -> Quantize:
+        """Return the edit of what the workload has; bits go by groups, the first tensor's count."""
+        if not self.heirs:
+            return self
+        groups, found = workload.bit_groups, dict[str, int]()
+        there = [name for name in groups if name in self.tensors]
+        for name in (*there, *(name for name in self.tensors if name not in groups)):
+            heir = name
+            while heir not in groups and heir in self.heirs:
+                heir = self.heirs[heir]
+            if heir:  # an unknown name is reported by who looks it up
+                found.setdefault(groups.get(heir, heir), self.tensors[name])
+        weights = {n: b for n, b in self.weights.items() if n in workload or n not in self.heirs}
+        return Quantize(weights, found)
 
     def _check_weights(self, workload: Workload, known: Collection[str]) -> None:
         for name in self.weights:
