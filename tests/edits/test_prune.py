@@ -145,9 +145,9 @@ class TestFaults:
         net = residual()
         design = Design(extract(net), EYERISS)
         for edit in (Prune({"steam": (0,)}), Prune({"stem": (99,)}), Prune({"stem": ()})):
-            with pytest.raises(HwflowError, match=r"steam|has units 0 to 7"):
+            with pytest.raises(HwflowError, match=r"steam|has units 0 to 7|1 of 8 units must"):
                 edit.on_paper(design)
-            with pytest.raises(HwflowError, match=r"steam|has units 0 to 7"):
+            with pytest.raises(HwflowError, match=r"steam|has units 0 to 7|1 of 8 units must"):
                 edit.in_network(net)
 
     def test_a_network_without_groups_says_why_layer_by_layer(self):
