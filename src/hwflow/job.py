@@ -247,8 +247,10 @@ class Parts:
 
     @cached_property
     def quality(self) -> Any:
-        """What scores a plan on the validation split."""
+        """What scores a plan on the validation split, or on paper."""
         make, images = plugins.load("qualities", self.job.quality), self.job.images
+        if getattr(make, "on_paper", False):
+            return make(self.space)
         return make(self.data.val) if images is None else make(self.data.val, limit=images)
 
     @cached_property

@@ -8,7 +8,6 @@ from math import log
 import pytest
 from toy import BitPart, chain
 
-from hwflow import plugins
 from hwflow.cost import Limits
 from hwflow.costs.coarse import Coarse
 from hwflow.coupling import couple
@@ -16,6 +15,7 @@ from hwflow.edits.prune import prune
 from hwflow.edits.resize import resize
 from hwflow.errors import HwflowError
 from hwflow.extract import extract
+from hwflow.job import Job, Parts
 from hwflow.loop import search
 from hwflow.models import load
 from hwflow.network import Network
@@ -139,5 +139,19 @@ def test_an_integer_program_finds_the_best_plan_within_a_limit():
     assert max(trial.quality for trial in front) == pytest.approx(best, abs=2e-3)
 
 
-def test_it_is_known_by_name():
-    assert plugins.load("qualities", "saliency") is Saliency
+def test_only_the_original_has_a_saliency_without_a_plan():
+    net = small()
+    saliency = Saliency(prune(net, (0.5,)))
+    assert saliency.of(net) == 0
+    with pytest.raises(HwflowError, match="it is that of a plan"):
+        saliency.of(load("cifar:resnet8"))
+
+
+def test_a_run_can_have_it_as_its_quality():
+    job = Job(
+        model="cifar:resnet8", data="digits", input=(1, 8, 8), on="eyeriss", edits=("prune",),
+        quality="saliency",
+    )  # fmt: skip
+    parts = Parts(job)
+    assert isinstance(parts.quality, Saliency)
+    assert parts.quality.of(parts.pristine) == 0

@@ -21,12 +21,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import log
-from typing import ClassVar, Protocol, cast
+from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 
 from hwflow.coupling import ChannelGroup, couple
 from hwflow.errors import HwflowError
 from hwflow.space import Builder, Choice, Plan, Space, Value
 from hwflow.workload import Workload
+
+if TYPE_CHECKING:
+    from hwflow.network import Network
 
 BLIND = frozenset({"replace", "quantize"})
 """Kinds of edit that change what a network computes in ways that saliency does not see."""
@@ -79,6 +82,16 @@ class Saliency:
         """Return the saliency of a plan."""
         chosen = zip(self.losses, self.space.canonical(plan), strict=True)
         return -sum(losses[option] for losses, option in chosen)
+
+    def of(self, network: Network) -> float:
+        """Return the saliency of the space's own network, 0; any other has no plan to go by."""
+        own = self.space.network
+        if own is None or network.module is not own.module:
+            raise HwflowError(
+                f"The saliency of {network.name!r} is not known: it is that of a plan. "
+                "Ask for `of_plan`, or measure the accuracy."
+            )
+        return 0.0
 
     def digest(self) -> str:
         """Return what each option loses, as SHA-256."""

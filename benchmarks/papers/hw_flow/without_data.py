@@ -1,0 +1,119 @@
+"""What the scripts without data share: torchvision's networks, and the best plan found on paper."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import torch
+from torch import nn
+
+from hwflow.bars import Bars
+from hwflow.cost import Limits
+from hwflow.costs.fine import Fine
+from hwflow.costs.fine.cache import user_file
+from hwflow.design import Design
+from hwflow.edits.prune import prune
+from hwflow.errors import InfeasibleError
+from hwflow.extract import extract
+from hwflow.models import load
+from hwflow.network import Network
+from hwflow.problem import Problem
+from hwflow.quality.saliency import Saliency
+from hwflow.reach import leanest_plan
+from hwflow.solvers.sequential import best_plan
+from hwflow.space import Plan
+
+STEP = 8
+"""Counts of channels are multiples of this, half the width of the larger array."""
+
+IMAGES = 4
+"""Random images from which statistics of batch normalisation are taken."""
+
+
+def network(name: str, size: int | None = None, images: int = IMAGES) -> Network:
+    """Return a network of torchvision with random weights that let errors be seen.
+
+    Its batch normalisation gets statistics of random images, as calibration inputs do when channels
+    are removed; ConvNeXt's layer scales, 1e-6 when new, would hide whole blocks.
+    """
+    shape = (3, size, size) if size else None
+    net = load(f"torchvision:{name}", input_shape=shape)
+    torch.manual_seed(0)
+    for path, parameter in net.module.named_parameters():
+        if path.endswith("layer_scale"):
+            nn.init.uniform_(parameter, 0.5, 1)
+    return net.calibrated(torch.randn(images, *net.example.shape[1:]))
+
+
+def problem(net: Network, machine: str, **shares: float) -> Problem:
+    """Return the problem of pruning below shares of the original's costs, at the fine level."""
+    space = prune(net, step=STEP)
+    free = Problem(space, machine, Fine(cache=user_file()), objectives=("accuracy", "latency"))
+    whole = free.costs([space.default])[0].total
+    limits = {name: share * whole[name] for name, share in shares.items()}
+    return replace(free, below=Limits(**limits))
+
+
+def found(asked: Problem) -> tuple[Plan, str]:
+    """Return the plan of most saliency within the limits, or else the leanest and what bars it."""
+    try:
+        return best_plan(asked, Saliency(asked.space).losses), ""
+    except InfeasibleError as error:
+        return leanest_plan(asked), str(error)
+
+
+def barred_by(asked: Problem, plan: Plan, metric: str) -> list[str]:
+    """Return the layers that keep a plan from costing less, and why they have these channels."""
+    bars = Bars.of(asked, metric, plan)
+    return bars.lines() if bars else []
+
+
+def pruned(asked: Problem, plan: Plan) -> Network:
+    """Return the network of a plan; ValueError when it is not the one that was costed."""
+    made = asked.space.apply(plan)
+    read, paper = extract(made), on_paper(asked, plan).workload
+    if read != paper:
+        where = [a.name for a, b in zip(read.layers, paper.layers, strict=False) if a != b]
+        raise ValueError(f"the two faces differ in {where[:3] or 'the number of layers'}")
+    return made
+
+
+def on_paper(asked: Problem, plan: Plan) -> Design:
+    """Return the design of a plan."""
+    return asked.space.on_paper(plan, asked.design)
+
+
+def totals(asked: Problem, plan: Plan) -> dict[str, float]:
+    """Return what a plan costs in total."""
+    names = ("latency_s", "energy_j", "dram_bytes", "macs", "params")
+    total = asked.costs([plan])[0].total
+    return {name: total[name] for name in names}
+
+
+def filters(design: Design) -> int:
+    """Return how many filters the multiplying layers have."""
+    return sum(layer.out_channels for layer in design.workload.mac_layers if layer.op != "matmul")
+
+
+def write(path: Path, about: dict[str, Any], rows: Iterable[dict[str, Any]]) -> None:
+    """Write results as JSON, a row a line; the file is replaced in one step."""
+    host = {"cpu": platform.machine(), "cores": os.cpu_count(), "torch": torch.__version__}
+    head = json.dumps({**about, "level": "fine", "step": STEP, "host": host}, indent=1)
+    lines = ",\n".join(f"  {json.dumps(row)}" for row in rows)
+    draft = path.with_suffix(".new")
+    draft.write_text(f'{head[:-2]},\n "results": [\n{lines}\n ]\n}}\n')
+    draft.replace(path)
+
+
+def known(path: Path) -> list[dict[str, Any]]:
+    """Return the rows that a file of results has."""
+    return list(json.loads(path.read_text())["results"]) if path.exists() else []
