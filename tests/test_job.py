@@ -159,3 +159,14 @@ def test_the_solver_gets_its_settings_and_the_seed() -> None:
 def test_an_evaluation_sees_so_many_validation_images() -> None:
     assert parts().quality.limit is None
     assert parts(images=20).quality.limit == 20
+
+
+@pytest.mark.parametrize(
+    ("pruning", "needed"),
+    [({"mend": "least_squares"}, True), ({"ranking": "taylor"}, True), ({"ranking": "l1"}, False)],
+)
+def test_a_space_that_is_made_from_images_gets_them_for_the_report_too(
+    pruning: dict[str, str], needed: bool
+) -> None:
+    found = parts(edits=("prune",), pruning=pruning).network
+    assert (found.calibration is not None) == needed

@@ -79,6 +79,11 @@ class Pruning(BaseModel):
             raise HwflowError("Give the shares to keep (keep) or the least (min_keep), not both.")
         return self.keep
 
+    @property
+    def needs_images(self) -> bool:
+        """Whether the space itself is made from calibration inputs."""
+        return self.ranking == "taylor" or self.mend == "least_squares"
+
     def space(self, make: Callable[..., Space], source: Any, machine: Accelerator) -> Space:
         """Return the space that `make`, the edit, gives for a network or a workload."""
         options: dict[str, Any] = {"branches": True} if self.branches else {}
@@ -217,9 +222,8 @@ class Parts:
     @cached_property
     def network(self) -> Network:
         """The network, with calibration inputs from the training split where asked for."""
-        job = self.job
-        ranked_by_images = "prune" in job.edits and job.pruning.ranking == "taylor"
-        if not self.calibrated and not ranked_by_images:
+        needed = "prune" in self.job.edits and self.job.pruning.needs_images
+        if not self.calibrated and not needed:
             return self.pristine
         # The same images for every seed: searches are compared over seeds, on one network.
         return self.pristine.calibrated(self.data.calibration(self.job.calibration))
