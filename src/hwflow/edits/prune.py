@@ -17,7 +17,7 @@ from hwflow.edits.channel_counts import CHANNELS as CHANNELS
 from hwflow.edits.channel_counts import KEEP as KEEP
 from hwflow.edits.channel_counts import Scores, check_counts, check_scores, counts, order
 from hwflow.edits.channel_counts import channel_step as channel_step
-from hwflow.edits.prune_edit import Mend, Prune, check_mend, prunable
+from hwflow.edits.prune_edit import Mend, Prune, check_inputs, check_mend, prunable
 from hwflow.edits.ranking import Ranking, scores_of
 from hwflow.errors import HwflowError
 from hwflow.network import Network
@@ -77,14 +77,21 @@ def prune(
     shares with one count only the nearest is an option. Output channels of the layers in `exclude`
     stay. `ranking` says which units go first: those with the least "l1" or "l2" norm of their
     weights, or the least "bn_scale"; `scores` replace it (see :func:`hwflow.edits.ranking.taylor`).
-    A workload alone has no weights: its first units are kept. `mend` says what is done to what is
-    left, where the network has calibration inputs: "statistics" of batch normalisation are taken
-    anew, or "none". With `branches` the first group inside each residual branch has the option 0,
-    which leaves the branch out; the choices inside are then inactive. Raises HwflowError for shares
-    outside the range, unknown layers and a network that has no channels to remove.
+    A workload alone has no weights: its first units are kept.
+
+    `mend` says what is done to what is left, where the network has calibration inputs: "statistics"
+    of batch normalisation are taken anew, "least_squares" fits the weights before
+    (:mod:`hwflow.edits.reconstruct`), "none" does nothing. With `branches` the first group inside
+    each residual branch has the option 0, which leaves the branch out; the choices inside are then
+    inactive.
+
+    Raises HwflowError for shares outside the range, unknown layers and a network that has no
+    channels to remove.
     """
     check_counts(keep, step, min_channels)
     check_mend(mend)
+    if mend == "least_squares" and isinstance(source, Network):
+        check_inputs(source)
     coupling = _coupling(source, frozenset(exclude))
     if scores is None and isinstance(source, Network):
         scores = scores_of(source, coupling, ranking)

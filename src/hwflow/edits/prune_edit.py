@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal, cast, get_args
 
 import torch
@@ -25,14 +26,16 @@ from hwflow.design import Design
 from hwflow.edits.branch_graph import Removal, removal
 from hwflow.edits.prune_graph import pruned
 from hwflow.edits.quantizers import Prepared, prepared
+from hwflow.edits.reconstruct import Wanted, images_of, reconstruct, wanted
 from hwflow.edits.remember import Remembered
 from hwflow.edits.survey import Survey
+from hwflow.edits.trainable import TrainableGraph
 from hwflow.errors import HwflowError, unknown_name
 from hwflow.extract.call import is_quantizer
 from hwflow.network import Network
 from hwflow.train import restate
 
-Mend = Literal["none", "statistics"]
+Mend = Literal["none", "statistics", "least_squares"]
 """What is done to what is left, from calibration inputs and without labels or gradients."""
 
 
@@ -48,7 +51,9 @@ class Prune:
     exclude: frozenset[str] = frozenset()
     """Layers whose output channels stay: with them the groups are others."""
     mend: Mend = "none"
-    """"statistics": batch normalisation is re-estimated on the network's calibration inputs."""
+    """"statistics": batch normalisation is re-estimated on the network's calibration inputs.
+
+    "least_squares": weights are fitted before, see :mod:`hwflow.edits.reconstruct`."""
 
     def __post_init__(self) -> None:
         check_mend(self.mend)
@@ -83,10 +88,20 @@ class Prune:
         mask, dropped = self._left(found.coupling)
         removals = [ready.removal(self.exclude, branch) for branch in dropped]
         small = pruned(ready.prepared.graph, found, mask, removals)
-        changed = bool(dropped) or not mask.all()
-        if self.mend == "statistics" and network.calibration is not None and changed:
-            restate(small, fast_format(network.calibration))
+        if dropped or not mask.all():
+            self._mend(network, small, mask)
         return network.with_module(small)
+
+    def _mend(self, network: Network, small: TrainableGraph, mask: Mask) -> None:
+        inputs = network.calibration
+        if self.mend == "least_squares":
+            check_inputs(network)
+            ready = prunable(network)
+            images, wants = ready.wanted
+            reconstruct(small, ready.survey(self.exclude), mask, wants, images)
+            inputs = None if inputs is None or len(images) == len(inputs) else inputs
+        if self.mend != "none" and inputs is not None:
+            restate(small, fast_format(inputs))
 
     def _left(self, coupling: Coupling) -> tuple[Mask, tuple[Branch, ...]]:
         """Return which units are left, and the branches that are left out."""
@@ -107,6 +122,15 @@ def check_mend(name: str) -> None:
         raise HwflowError(unknown_name("mend", name, get_args(Mend)))
 
 
+def check_inputs(network: Network) -> None:
+    """Raise HwflowError for a network without the inputs that least squares need."""
+    if network.calibration is None:
+        raise HwflowError(
+            f"Network {network.name!r} has no calibration inputs, which weights are fitted to. "
+            "Give some, better 100 or more of the training data: network.calibrated(inputs)."
+        )
+
+
 @dataclass(eq=False)
 class Prunable:
     """What pruning a network needs and no plan changes."""
@@ -121,6 +145,15 @@ class Prunable:
             coupling = couple(self.prepared.workload, exclude)
             self._surveys[exclude] = Survey(self.prepared.found, coupling).run()
         return self._surveys[exclude]
+
+    @cached_property
+    def wanted(self) -> tuple[Tensor, Mapping[str, Wanted]]:
+        """Some calibration inputs, and what the network's layers make of them."""
+        calibration = self.prepared.calibration
+        assert calibration is not None  # checked by the caller
+        found = self.survey(frozenset())
+        images = fast_format(images_of(found.found.graph, calibration))
+        return images, wanted(found, images)
 
     def holds(self, exclude: frozenset[str], branch: Branch) -> bool:
         """Whether the graph can do without a branch."""

@@ -83,12 +83,12 @@ def _average(module: nn.Module, batches: Iterable[Tensor]) -> None:
 
 def _average_in_graph(module: fx.GraphModule, batches: Iterable[Tensor]) -> None:
     if module.graph.find_nodes(op="call_function", target=_BATCH_NORM):
-        runner = _Averaging(module)
+        runner = Averaging(module)
         for inputs in batches:
             runner.run(inputs)
 
 
-class _Averaging(fx.Interpreter):
+class Averaging(fx.Interpreter):
     """Runs a graph with the statistics of the batch, and averages them into the running ones.
 
     The graph stays as it is: to switch its calls to training and back, it would be compiled twice.
