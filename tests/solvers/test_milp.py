@@ -166,3 +166,17 @@ def test_scores_are_those_of_single_changes_until_a_plan_says_otherwise() -> Non
 def test_wrong_settings_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(HwflowError, match=next(iter(wrong))):
         MILP(**wrong)  # type: ignore[arg-type]
+
+
+def test_where_terms_are_too_wide_costs_are_linearised_around_the_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    free = toy_problem(length=3)
+    limit = 0.6 * float(free.totals([free.space.default])["latency_s"][0])
+    problem = toy_problem(Limits(latency_s=limit), length=3)
+    exact = best(problem, MILP(rungs=0, diverse=0, next_best=0), 40)
+    monkeypatch.setattr("hwflow.solvers.additive.WIDEST", 0)
+    assert not Additive.of(problem).exact
+    front = search(problem, ToyQuality(), MILP(rungs=0, diverse=0, next_best=0), evaluations=40)
+    assert all(trial.total["latency_s"] <= limit for trial in front)
+    assert max(trial.quality or 0.0 for trial in front) == pytest.approx(exact, abs=0.02)

@@ -63,6 +63,11 @@ class TermTable:
         """How many entries the table has when all are known."""
         return sum(map(prod, self._shapes))
 
+    @property
+    def widest(self) -> int:
+        """How many entries the largest term has."""
+        return max(map(prod, self._shapes), default=0)
+
     def total(self, plan: Sequence[int]) -> dict[str, float]:
         """Return the cost of a plan by metric, SI units: that of ``problem.totals``, to rounding.
 

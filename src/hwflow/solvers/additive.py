@@ -1,8 +1,9 @@
 """A problem as an integer program: sites are the choices, costs are terms, scores are guesses.
 
 Costs come from the table of terms (:mod:`hwflow.costs.table`), so for metrics that add up over
-layers the program's cost of a plan is its true one. Where the table would be too large, and for
-metrics that do not add up, it is the default plan's cost and what each single change adds.
+layers the program's cost of a plan is its true one. Where the table would be too large, or a layer
+hangs on so many choices that the program would be slow (pruned channels that meet in additions),
+and for metrics that do not add up, it is the default plan's cost and what each single change adds.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from hwflow.space import Plan
 ENTRIES = 20_000
 """Largest table of terms that is filled."""
 
+WIDEST = 500
+"""Largest table of one term: more make programs that take minutes."""
+
 PRIOR = 0.1
 """Variance of a measured quality, that of one correction of a score being 1."""
 
@@ -40,6 +44,8 @@ class Additive:
     costs: dict[str, list[Floats]]
     """Of each site's options, by metric; the first site bears what depends on none."""
     joint: tuple[Joint, ...]
+    exact: bool = True
+    """Whether the sums are the true costs of every limited metric."""
 
     @classmethod
     def of(cls, problem: Problem) -> Additive:
@@ -53,7 +59,8 @@ class Additive:
         if table is not None and exact:
             built.add_terms(table, exact)
         built.add_changes([name for name in names if name not in exact])
-        return cls(problem, sites, built.costs, tuple(built.joint))
+        limited = {name for name, _ in problem.below.items()}
+        return cls(problem, sites, built.costs, tuple(built.joint), limited <= set(exact))
 
     def program(self, scores: Sequence[Floats]) -> OneOfEach:
         """Return the program below the problem's limits."""
@@ -129,7 +136,7 @@ def _table(problem: Problem) -> TermTable | None:
         table = TermTable(problem)
     except HwflowError:
         return None
-    return table if table.entries <= ENTRIES else None
+    return table if table.entries <= ENTRIES and table.widest <= WIDEST else None
 
 
 def _changes(problem: Problem, sites: Sequence[int]) -> dict[tuple[int, int], Plan]:

@@ -2,7 +2,8 @@
 
 Scores are losses of quality by single changes of the default plan (HANT, arXiv:2107.10624, scores
 replaced operations in this way; probes beyond the limits count in the budget). The costs are exact
-where they add up over layers (:mod:`hwflow.solvers.additive`). After one plan within the limits and
+where they add up over layers (:mod:`hwflow.solvers.additive`), else linearised around answer after
+answer (:mod:`hwflow.solvers.sequential`). After one plan within the limits and
 the single changes, the program's answer is evaluated; the scores learn from it, and the program is
 solved again until it answers with a plan that is known. Then come the answers for tighter budgets
 of each cost objective, answers that differ from the best in many choices, the next best ones, and
@@ -13,13 +14,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, ClassVar
 
 import numpy as np
 
-from hwflow.errors import HwflowError
+from hwflow.cost import Limits
+from hwflow.errors import HwflowError, InfeasibleError
 from hwflow.front import Trial
 from hwflow.problem import Problem
 from hwflow.reach import feasible_plan
@@ -28,6 +30,7 @@ from hwflow.solvers.additive import Additive, Scores
 from hwflow.solvers.program import Answer, OneOfEach
 from hwflow.solvers.program_model import Effort
 from hwflow.solvers.random import shuffled_plans
+from hwflow.solvers.sequential import best_plan
 from hwflow.space import Plan
 
 EFFORT = Effort(gap=1e-3, nodes=500)
@@ -164,10 +167,12 @@ class _Search:
 
         Where the program was wrong on the cost, its budgets are tightened by the error.
         """
-        program = self._program()
-        wanted = dict(program.budgets)
+        wanted = dict(self._problem.below.items())
         for name, budget in extra.items():
             wanted[name] = min(budget, wanted.get(name, budget))
+        if not self.additive.exact:
+            return self._around(wanted)
+        program = self._program()
         budgets = dict(wanted)
         for _ in range(TRIES):
             answer = _solved(program.within(**budgets))
@@ -180,6 +185,17 @@ class _Search:
             budgets = {n: min(budgets[n], answer.costs[n]) - over.get(n, 0.0) if n in over
                        else budgets[n] for n in budgets}  # fmt: skip
         return None
+
+    def _around(self, wanted: Mapping[str, float]) -> Plan | None:
+        """Return the best plan where costs are linearised around answer after answer."""
+        problem = replace(self._problem, below=Limits(**wanted))
+        losses = [np.zeros(len(choice.options)) for choice in problem.space.choices]
+        for site, table in zip(self.additive.sites, self._scores.tables(), strict=True):
+            losses[site] = table
+        try:
+            return best_plan(problem, losses)
+        except InfeasibleError:
+            return None
 
     def _other(self, overlap: float, before: list[tuple[int, ...]]) -> Plan | None:
         """Return the best answer that differs from those before it and truly keeps the limits."""

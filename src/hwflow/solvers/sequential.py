@@ -34,7 +34,7 @@ ROUNDS = 20
 PATIENCE = 3
 """Rounds without a better plan after which it is enough."""
 
-Losses = Sequence[Sequence[float]]
+Losses = Sequence[Sequence[float] | Floats]
 """What each option of each choice loses."""
 
 
