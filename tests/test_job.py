@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hwflow.errors import HwflowError
-from hwflow.job import Job, Parts
+from hwflow.job import Job, Parts, Pruning
 
 PLAIN = {"model": "cifar:resnet8", "data": "digits", "on": "eyeriss", "input": (1, 8, 8)}
 
@@ -163,10 +163,26 @@ def test_an_evaluation_sees_so_many_validation_images() -> None:
 
 @pytest.mark.parametrize(
     ("pruning", "needed"),
-    [({"mend": "least_squares"}, True), ({"ranking": "taylor"}, True), ({"ranking": "l1"}, False)],
+    [({"mend": "least_squares"}, True), ({"mend": "statistics"}, False)],
 )
 def test_a_space_that_is_made_from_images_gets_them_for_the_report_too(
     pruning: dict[str, str], needed: bool
 ) -> None:
     found = parts(edits=("prune",), pruning=pruning).network
     assert (found.calibration is not None) == needed
+
+
+def test_a_ranking_by_gradients_sees_labelled_training_images() -> None:
+    def make(source: object, keep: object, **options: object) -> object:
+        return options
+
+    found = parts(edits=("prune",), pruning={"ranking": "taylor"}, calibration=40)
+    pruning, machine = found.job.pruning, found.machine
+    assert "batches" not in Pruning().space(make, None, machine)  # type: ignore[arg-type, operator]
+    batches = [("inputs", "targets")]
+    options = pruning.space(make, None, machine, batches)  # type: ignore[arg-type]
+    assert options["batches"] is batches  # type: ignore[index]
+    by_norm = parts(edits=("prune",), calibration=40)
+    kept = [space.parts[0].kept for space in (found.space, by_norm.space)]  # type: ignore[attr-defined]
+    assert kept[0].keys() == kept[1].keys()
+    assert kept[0] != kept[1]

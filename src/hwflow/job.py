@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from operator import add
@@ -82,11 +82,22 @@ class Pruning(BaseModel):
     @property
     def needs_images(self) -> bool:
         """Whether the space itself is made from calibration inputs."""
-        return self.ranking == "taylor" or self.mend == "least_squares"
+        return self.mend == "least_squares"
 
-    def space(self, make: Callable[..., Space], source: Any, machine: Accelerator) -> Space:
-        """Return the space that `make`, the edit, gives for a network or a workload."""
+    def space(
+        self,
+        make: Callable[..., Space],
+        source: Any,
+        machine: Accelerator,
+        batches: Iterable[Any] | None = None,
+    ) -> Space:
+        """Return the space that `make`, the edit, gives for a network or a workload.
+
+        `batches` of (inputs, targets) are for a ranking by gradients.
+        """
         options: dict[str, Any] = {"branches": True} if self.branches else {}
+        if self.ranking == "taylor":
+            options["batches"] = batches
         return make(
             source,
             self.shares,
@@ -181,15 +192,19 @@ def space_of(
     edits: Sequence[str],
     bits: Sequence[int],
     pruning: Pruning,
+    batches: Iterable[Any] | None = None,
 ) -> Space:
-    """Return the sum of the spaces of edits on a network, or on paper; their order is no matter."""
+    """Return the sum of the spaces of edits on a network, or on paper; their order is no matter.
+
+    `batches` of training data are for a ranking of channels by gradients.
+    """
     if not edits:
         raise HwflowError("No edit to search over. Add --prune or --quantize.")
     spaces = []
     for name in edits:
         make = plugins.load("edits", name)
         if name == "prune":
-            spaces.append(pruning.space(make, source, machine))
+            spaces.append(pruning.space(make, source, machine, batches))
         else:
             spaces.append(make(source, bits=bits) if name == "quantize" else make(source))
     return reduce(add, spaces)
@@ -236,8 +251,10 @@ class Parts:
     @cached_property
     def space(self) -> Space:
         """The sum of the spaces of the job's edits."""
-        job = self.job
-        return space_of(self.network, self.machine, job.edits, job.bits, job.pruning)
+        job, batches = self.job, None
+        if "prune" in job.edits and job.pruning.ranking == "taylor":
+            batches = self.data.train.batches(limit=job.calibration)
+        return space_of(self.network, self.machine, job.edits, job.bits, job.pruning, batches)
 
     @cached_property
     def problem(self) -> Problem:
