@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from hwflow.coupling import couple
+from hwflow.coupling import Coupling, couple
 from hwflow.edits.fuse import read
 from hwflow.edits.prune import prune
 from hwflow.edits.ranking import scores_of, taylor
@@ -23,8 +23,19 @@ def small() -> Network:
     return Network("small", module.eval(), torch.randn(1, 3, 5, 5))
 
 
+def coupled(net: Network) -> Coupling:
+    return couple(read(net).workload)
+
+
+def classifier() -> Network:
+    net = small()
+    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 4))
+    module = nn.Sequential(*list(net.module)[:3], head)
+    return Network("classifier", module.eval(), net.example)
+
+
 def score(net: Network, ranking) -> dict[str, list[float]]:
-    return scores_of(net, couple(read(net).workload), ranking)
+    return scores_of(net, coupled(net), ranking)
 
 
 @pytest.mark.parametrize(
@@ -74,37 +85,78 @@ def test_filters_of_a_transposed_convolution_are_its_output_channels():
 
 
 class TestTaylor:
-    def test_is_the_squared_sum_of_weight_times_gradient(self):
+    def test_is_the_square_of_what_scale_and_shift_of_the_norm_do_to_the_loss(self):
         net = small()
         images, targets = torch.randn(6, 3, 5, 5), torch.randn(6, 2, 5, 5)
-        coupling = couple(read(net).workload)
-        found = taylor(net, coupling, [(images, targets)], nn.functional.mse_loss)
-        weight = net.module[0].weight
-        (grad,) = torch.autograd.grad(nn.functional.mse_loss(net.module(images), targets), [weight])
-        expected = (weight * grad).sum(dim=(1, 2, 3)).square()
+        found = taylor(net, coupled(net), [(images, targets)], nn.functional.mse_loss)
+        gates = [net.module[1].weight, net.module[1].bias]
+        grads = torch.autograd.grad(nn.functional.mse_loss(net.module(images), targets), gates)
+        expected = sum(gate * grad for gate, grad in zip(gates, grads, strict=True)).square()
+        assert found["0"] == pytest.approx(expected.tolist(), rel=1e-3, abs=1e-9)
+
+    def test_without_a_norm_is_that_of_filter_and_bias(self):
+        net = small()
+        net.module[0], net.module[1] = nn.Conv2d(3, 4, 1), nn.Identity()
+        with torch.no_grad():
+            net.module[0].weight[3], net.module[0].bias[3] = 0, 0
+        images, targets = torch.randn(6, 3, 5, 5), torch.randn(6, 2, 5, 5)
+        found = taylor(net, coupled(net), [(images, targets)], nn.functional.mse_loss)
+        weight, bias = net.module[0].weight, net.module[0].bias
+        loss = nn.functional.mse_loss(net.module(images), targets)
+        dw, db = torch.autograd.grad(loss, [weight, bias])
+        expected = ((weight * dw).sum(dim=(1, 2, 3)) + bias * db).square()
         assert found["0"] == pytest.approx(expected.tolist(), rel=1e-3, abs=1e-9)
         assert found["0"][3] == 0  # a filter of zeros is not missed
 
+    def test_in_first_order_tells_what_the_loss_changes_by(self):
+        net = small()
+        images, targets = torch.randn(6, 3, 5, 5), torch.randn(6, 2, 5, 5)
+        found = taylor(net, coupled(net), [(images, targets)], nn.functional.mse_loss)
+        with torch.no_grad():
+            before = nn.functional.mse_loss(net.module(images), targets)
+            share = 1e-3  # of the way to a channel of zeros
+            net.module[1].weight[1] *= 1 - share
+            net.module[1].bias[1] *= 1 - share
+            change = (nn.functional.mse_loss(net.module(images), targets) - before) / share
+        assert found["0"][1] == pytest.approx(float(change) ** 2, rel=0.02)
+
     def test_leaves_no_gradient_and_sums_batches(self):
         net = small()
-        coupling = couple(read(net).workload)
-        batch = (torch.randn(2, 3, 5, 5), torch.randn(2, 2, 5, 5))
-        one = taylor(net, coupling, [batch], nn.functional.mse_loss)
-        two = taylor(net, coupling, [batch, batch], nn.functional.mse_loss)
-        assert two["0"] == pytest.approx([4 * value for value in one["0"]])
+        batches = [(torch.randn(2, 3, 5, 5), torch.randn(2, 2, 5, 5)) for _ in range(2)]
+        each = [taylor(net, coupled(net), [batch], nn.functional.mse_loss) for batch in batches]
+        both = taylor(net, coupled(net), batches, nn.functional.mse_loss)
+        summed = [a + b for a, b in zip(each[0]["0"], each[1]["0"], strict=True)]
+        assert both["0"] == pytest.approx(summed)
         assert all(p.grad is None or not p.grad.any() for p in net.module.parameters())
+
+    def test_is_a_ranking_of_the_space_with_batches_or_with_own_answers(self):
+        net = classifier().calibrated(torch.randn(20, 3, 5, 5))
+        with torch.no_grad():
+            own = net.module(net.calibration).argmax(dim=1)
+        batches = list(zip(net.calibration.split(8), own.split(8), strict=True))
+        expected = taylor(net, coupled(net), batches)
+        for space in (prune(net, ranking="taylor"), prune(net, ranking="taylor", batches=batches)):
+            assert space.parts[0].scores == expected
+        other = [(net.calibration, (own + 1) % 4)]
+        assert prune(net, ranking="taylor", batches=other).parts[0].scores != expected
+
+    def test_without_batches_and_calibration_inputs_says_what_to_give(self):
+        with pytest.raises(HwflowError, match=r"needs gradients.*batches=.*network\.calibrated"):
+            prune(classifier(), ranking="taylor")
 
     def test_decides_what_goes(self):
         net = small()
+        with torch.no_grad():  # a channel that is zero for every image
+            net.module[1].weight[2], net.module[1].bias[3] = 0, 1
         batch = (torch.randn(2, 3, 5, 5), torch.randn(2, 2, 5, 5))
-        scores = taylor(net, couple(read(net).workload), [batch], nn.functional.mse_loss)
+        scores = taylor(net, coupled(net), [batch], nn.functional.mse_loss)
         space = prune(net, (0.75,), scores=scores)
-        assert space.edits((0,))[0].kept["0"] == (0, 1, 2)
+        assert space.edits((0,))[0].kept["0"] == (0, 1, 3)
 
     def test_needs_a_batch(self):
         net = small()
         with pytest.raises(HwflowError, match="give at least one batch"):
-            taylor(net, couple(read(net).workload), [])
+            taylor(net, coupled(net), [])
 
 
 def test_an_unknown_ranking_is_refused_with_the_known_ones():

@@ -18,7 +18,7 @@ from hwflow.edits.channel_counts import KEEP as KEEP
 from hwflow.edits.channel_counts import Scores, check_counts, check_scores, counts, order
 from hwflow.edits.channel_counts import channel_step as channel_step
 from hwflow.edits.prune_edit import Mend, Prune, check_inputs, check_mend, prunable
-from hwflow.edits.ranking import Ranking, scores_of
+from hwflow.edits.ranking import Batches, Ranking, scores_of
 from hwflow.errors import HwflowError
 from hwflow.network import Network
 from hwflow.space import Choice, Condition, Space, Value
@@ -67,6 +67,7 @@ def prune(
     exclude: Collection[str] = (),
     ranking: Ranking = "l2",
     scores: Scores | None = None,
+    batches: Batches | None = None,
     mend: Mend = "statistics",
     branches: bool = False,
 ) -> Space:
@@ -76,7 +77,9 @@ def prune(
     `step` channels (:func:`channel_step` of the machine, say), are `min_channels` at least, and of
     shares with one count only the nearest is an option. Output channels of the layers in `exclude`
     stay. `ranking` says which units go first: those with the least "l1" or "l2" norm of their
-    weights, or the least "bn_scale"; `scores` replace it (see :func:`hwflow.edits.ranking.taylor`).
+    weights, the least "bn_scale", or the least effect on the loss, "taylor"
+    (:mod:`hwflow.edits.ranking`). This takes its gradients from `batches` of (inputs, targets), by
+    default from the calibration inputs and the network's own answers. `scores` replace the ranking.
     A workload alone has no weights: its first units are kept.
 
     `mend` says what is done to what is left, where the network has calibration inputs: "statistics"
@@ -94,7 +97,7 @@ def prune(
         check_inputs(source)
     coupling = _coupling(source, frozenset(exclude))
     if scores is None and isinstance(source, Network):
-        scores = scores_of(source, coupling, ranking)
+        scores = scores_of(source, coupling, ranking, batches)
     check_scores(scores, coupling.groups)
     droppable = _droppable(source, coupling) if branches else ()
     kept: dict[str, dict[Value, tuple[int, ...]]] = {}
