@@ -1,7 +1,6 @@
 """Splits that share images are refused, and the message says which and what to do."""
 
 import os
-import time
 from pathlib import Path
 
 import numpy as np
