@@ -33,16 +33,46 @@ def layers_of(group, module) -> set[tuple[str, str]]:
     return found
 
 
-def test_groups_of_resnet18_are_those_of_torch_pruning():
-    net = zoo("resnet18")
+def ours(group, module) -> set[tuple[str, str]]:
+    """Return the same of one of ours: torch-pruning counts no input of a depthwise layer."""
+    found = {(member.layer, member.side) for member in group.members}
+    parts = dict(module.named_modules())
+    return {
+        (name, side) for name, side in found
+        if isinstance(parts.get(name), torch.nn.Conv2d | torch.nn.Linear)
+        and not (side == "in" and getattr(parts[name], "groups", 1) > 1)
+    }  # fmt: skip
+
+
+def check_groups(name: str, count: int) -> None:
+    net = zoo(name)
     graph = tp.DependencyGraph().build_dependency(net.module, net.example)
     groups = couple(read(net).workload).groups
-    assert len(groups) == 12
+    assert len(groups) == count
     for group in groups:
         layer = net.module.get_submodule(group.name)
-        theirs = graph.get_pruning_group(layer, tp.prune_conv_out_channels, idxs=[0])
-        ours = {(member.layer, member.side) for member in group.members}
-        assert ours == layers_of(theirs, net.module)
+        linear = isinstance(layer, torch.nn.Linear)
+        prune = tp.prune_linear_out_channels if linear else tp.prune_conv_out_channels
+        theirs = graph.get_pruning_group(layer, prune, idxs=[group.members[0].channels[0][0]])
+        assert ours(group, net.module) == layers_of(theirs, net.module), group.name
+
+
+def test_groups_of_resnet18_are_those_of_torch_pruning():
+    check_groups("resnet18", 12)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*nwrapped parameters:UserWarning")
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("resnet50", 37), ("mobilenet_v2", 25), ("mobilenet_v3_large", 30),
+        ("efficientnet_b0", 40), ("mnasnet1_0", 25), ("squeezenet1_1", 25), ("densenet121", 120),
+        ("vgg16_bn", 15), ("convnext_tiny", 18),
+    ],
+)  # fmt: skip
+def test_groups_are_those_of_torch_pruning(name, count):
+    check_groups(name, count)
 
 
 @pytest.mark.slow
