@@ -1,4 +1,4 @@
-"""Channels, branches and bits in one plan: the order of asking does not matter, the square holds."""
+"""Channels, branches and bits in one plan: the square holds, in whatever order it is asked for."""
 
 import random
 
