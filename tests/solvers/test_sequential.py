@@ -13,7 +13,7 @@ from hwflow.costs.mid import Mid
 from hwflow.edits.prune import prune
 from hwflow.errors import InfeasibleError
 from hwflow.problem import Problem
-from hwflow.solvers.sequential import best_plan
+from hwflow.solvers.sequential import _Search, best_plan
 from hwflow.space import Plan
 
 KEEP = (0.25, 0.5, 0.75)
@@ -108,3 +108,17 @@ def test_limits_out_of_reach_are_said_to_be():
     problem = pruning(latency_s=0.01)
     with pytest.raises(InfeasibleError, match="No plan meets latency"):
         best_plan(problem, [[1, 1, 1, 0]] * len(problem.space))
+
+
+@pytest.mark.parametrize("limit", [0.4, 0.6, 0.8])
+def test_an_answer_beyond_the_limits_is_made_leaner_until_it_keeps_them(limit):
+    problem = pruning(latency_s=limit)
+    space = problem.space
+    losses = [[1 - share for share in choice.options] for choice in space.choices]
+    leanest = tuple(0 for _ in space.default)
+    search = _Search(problem, losses)
+    search.best, search._found, search._near = leanest, False, space.default
+    search.mend()
+    latency = float(problem.totals([search.best])["latency_s"][0])
+    assert latency <= dict(problem.below.items())["latency_s"]
+    assert lost(losses, search.best) < lost(losses, leanest)

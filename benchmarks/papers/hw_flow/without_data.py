@@ -43,7 +43,8 @@ def network(name: str, size: int | None = None, images: int = IMAGES) -> Network
     """Return a network of torchvision with random weights that let errors be seen.
 
     Its batch normalisation gets statistics of random images, as calibration inputs do when channels
-    are removed; ConvNeXt's layer scales, 1e-6 when new, would hide whole blocks.
+    are removed; ConvNeXt's layer scales, 1e-6 when new, would hide whole blocks, and the
+    head of a vision transformer is zero when new.
     """
     shape = (3, size, size) if size else None
     net = load(f"torchvision:{name}", input_shape=shape)
@@ -51,12 +52,14 @@ def network(name: str, size: int | None = None, images: int = IMAGES) -> Network
     for path, parameter in net.module.named_parameters():
         if path.endswith("layer_scale"):
             nn.init.uniform_(parameter, 0.5, 1)
+        elif parameter.dim() > 1 and not parameter.any():
+            nn.init.normal_(parameter, 0, 0.02)
     return net.calibrated(torch.randn(images, *net.example.shape[1:]))
 
 
-def problem(net: Network, machine: str, **shares: float) -> Problem:
+def problem(net: Network, machine: str, step: int = STEP, **shares: float) -> Problem:
     """Return the problem of pruning below shares of the original's costs, at the fine level."""
-    space = prune(net, step=STEP)
+    space = prune(net, step=step)
     free = Problem(space, machine, Fine(cache=user_file()), objectives=("accuracy", "latency"))
     whole = free.costs([space.default])[0].total
     limits = {name: share * whole[name] for name, share in shares.items()}
@@ -107,7 +110,7 @@ def filters(design: Design) -> int:
 def write(path: Path, about: dict[str, Any], rows: Iterable[dict[str, Any]]) -> None:
     """Write results as JSON, a row a line; the file is replaced in one step."""
     host = {"cpu": platform.machine(), "cores": os.cpu_count(), "torch": torch.__version__}
-    head = json.dumps({**about, "level": "fine", "step": STEP, "host": host}, indent=1)
+    head = json.dumps({"level": "fine", "step": STEP, **about, "host": host}, indent=1)
     lines = ",\n".join(f"  {json.dumps(row)}" for row in rows)
     draft = path.with_suffix(".new")
     draft.write_text(f'{head[:-2]},\n "results": [\n{lines}\n ]\n}}\n')

@@ -20,7 +20,7 @@ import numpy as np
 from hwflow.cost import Floats
 from hwflow.errors import HwflowError
 from hwflow.problem import Problem
-from hwflow.reach import feasible_plan
+from hwflow.reach import excess, feasible_plan
 from hwflow.solvers.program import OneOfEach
 from hwflow.solvers.program_model import Effort
 from hwflow.solvers.steps import swapped
@@ -33,6 +33,11 @@ ROUNDS = 20
 
 PATIENCE = 3
 """Rounds without a better plan after which it is enough."""
+
+MENDS = 60
+"""Single changes that make an answer beyond the limits leaner."""
+
+SAVING = 1e-9
 
 Losses = Sequence[Sequence[float] | Floats]
 """What each option of each choice loses."""
@@ -47,6 +52,7 @@ def best_plan(problem: Problem, losses: Losses, rounds: int = ROUNDS) -> Plan:
     for _ in range(rounds):
         if search.idle == PATIENCE or not search.advance():
             break
+    search.mend()
     return search.best
 
 
@@ -63,6 +69,9 @@ class _Search:
         self._at = problem.space.default
         self._seen: set[Plan] = set()
         self._found = self.best == self._at
+        self._near: Plan | None = None
+        """The answer beyond the limits that exceeds them least, by `_nearest`."""
+        self._nearest = float("inf")
 
     def advance(self) -> bool:
         """Go to the next answer; tell whether it is a new plan."""
@@ -76,12 +85,38 @@ class _Search:
         moved, self._at = plan != self._at, plan
         return moved
 
+    def mend(self) -> None:
+        """Make the nearest answer beyond the limits leaner until it keeps them, if it is better.
+
+        On staircases of cost all answers may lie a little beyond a limit. Each step is the single
+        change that loses least for what it takes off the worst excess.
+        """
+        plan = self._near
+        for _ in range(MENDS if plan is not None else 0):
+            assert plan is not None  # for mypy: the loop is empty otherwise
+            moves = _changes(self._problem, plan)
+            plans = [swapped(self._problem.space, plan, *move) for move in moves]
+            totals = self._problem.totals([plan, *plans])
+            over = excess(self._problem, totals)
+            if over[0] <= 0:
+                self._keep(plan, {name: float(values[0]) for name, values in totals.items()})
+                return
+            lost = [self._losses[p][o] - self._losses[p][plan[p]] for p, o in moves]
+            saved = over[0] - over[1:]
+            ratios = np.where(saved > SAVING, np.array(lost) / np.maximum(saved, SAVING), np.inf)
+            if not np.isfinite(ratios.min(initial=np.inf)):
+                return
+            plan = plans[int(np.argmin(ratios))]
+
     def _keep(self, plan: Plan, true: Mapping[str, float]) -> None:
         better = not self._found or self._loss(plan) < self._loss(self.best)
         if better and not self._problem.below.broken(true):
             self.best, self._found, self.idle = plan, True, 0
         else:
             self.idle += self._found
+            over = self._problem.below.excess(true)
+            if better and over < self._nearest:
+                self._near, self._nearest = plan, over
 
     def _answer(self) -> tuple[Plan, Mapping[str, float]]:
         """Return the program's answer, or the plan of least cost, with its costs as expected."""
@@ -99,7 +134,7 @@ class _Search:
 def _around(problem: Problem, losses: Losses, plan: Plan) -> OneOfEach:
     """Return the program whose costs are those of a plan and what each single change adds."""
     choices = problem.space.choices
-    changes = [(i, o) for i, c in enumerate(choices) for o in range(len(c.options)) if o != plan[i]]
+    changes = _changes(problem, plan)
     plans = [swapped(problem.space, plan, place, option) for place, option in changes]
     totals = problem.totals([plan, *plans])
     limits = dict(problem.below.items())
@@ -111,6 +146,12 @@ def _around(problem: Problem, losses: Losses, plan: Plan) -> OneOfEach:
         for (place, option), value in zip(changes, values, strict=True):
             tables[place][option] += value - base
     return OneOfEach([np.array(row) for row in losses], costs, limits)
+
+
+def _changes(problem: Problem, plan: Plan) -> list[tuple[int, int]]:
+    """Return every other option of every choice, as (place, option)."""
+    options = [range(len(choice.options)) for choice in problem.space.choices]
+    return [(i, o) for i, row in enumerate(options) for o in row if o != plan[i]]
 
 
 def _leanest(program: OneOfEach) -> OneOfEach:
