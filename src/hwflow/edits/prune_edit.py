@@ -152,7 +152,7 @@ class Prunable:
         calibration = self.prepared.calibration
         assert calibration is not None  # checked by the caller
         found = self.survey(frozenset())
-        images = fast_format(images_of(found.found.graph, calibration))
+        images = fast_format(images_of(found, calibration))
         return images, wanted(found, images)
 
     def holds(self, exclude: frozenset[str], branch: Branch) -> bool:

@@ -55,9 +55,9 @@ class Wanted:
     """Shape (images x places, output channels)."""
 
 
-def images_of(graph: fx.Graph, calibration: Tensor) -> Tensor:
+def images_of(survey: Survey, calibration: Tensor) -> Tensor:
     """Return so many of the calibration inputs as are run at once."""
-    largest = max(prod(shape_of(node)) for node in graph.nodes)
+    largest = max(prod(shape_of(node)) for node in survey.lanes)
     return calibration[: max(_MOST // largest, 1)]
 
 
