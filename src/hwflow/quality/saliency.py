@@ -9,7 +9,8 @@ worth the mean of the logarithms of these shares over the multiplying layers,
 
 where a group has the part of a layer that it has of the layer's channels. It is 0 for the whole
 network and -0.69 where every layer keeps a half. It says nothing of the accuracy itself, only which
-of two plans is likely to lose less: our own definition. As a sum over groups it suits solvers that add up the losses of single changes.
+of two plans is likely to lose less: our own definition. As a sum over groups it suits solvers that
+add up the losses of single changes.
 """
 
 from __future__ import annotations
