@@ -3,7 +3,7 @@
 from dataclasses import replace
 from functools import lru_cache
 from itertools import product
-from math import log
+from math import log, sqrt
 
 import pytest
 from toy import BitPart, chain
@@ -28,6 +28,10 @@ LAYERS = 6
 SIZES = {f"conv{index}": 8 * (index + 1) for index in range(LAYERS - 1)}
 """The groups of the chain; its last layer leaves the network."""
 
+HEAVY = [sqrt(layer.weights) for layer in chain(LAYERS)]
+WEIGHTS = [value / sum(HEAVY) for value in HEAVY]
+"""Of the layers."""
+
 
 def halves(**options) -> Space:
     return prune(chain(LAYERS), (0.5,), **options)
@@ -47,20 +51,20 @@ def test_the_whole_network_keeps_everything_and_no_network_is_built():
     assert Saliency(space).score(space.default, never) == 0
 
 
-def test_each_layer_counts_the_same_and_layers_that_stay_count_as_whole():
+def test_layers_count_by_the_root_of_their_weights_and_those_that_stay_as_whole():
     space = halves()
     one = space.plan({"channels:conv3": 0.5})
-    assert Saliency(space).of_plan(one) == pytest.approx(log(0.5) / LAYERS)
+    assert Saliency(space).of_plan(one) == pytest.approx(WEIGHTS[3] * log(0.5))
     every = (0,) * len(space)
-    assert Saliency(space).of_plan(every) == pytest.approx(5 * log(0.5) / LAYERS)
+    assert Saliency(space).of_plan(every) == pytest.approx((1 - WEIGHTS[-1]) * log(0.5))
 
 
 def test_what_matters_little_is_lost_cheaply():
     scores = {name: [1.0] * size for name, size in SIZES.items()}
     scores["conv0"] = [9, 9, 9, 9, 1, 1, 1, 1]
     saliency = Saliency(halves(scores=scores))
-    assert saliency.losses[0] == pytest.approx((log(10 / 9) / LAYERS, 0))
-    assert saliency.losses[1] == pytest.approx((log(2) / LAYERS, 0))
+    assert saliency.losses[0] == pytest.approx((WEIGHTS[0] * log(10 / 9), 0))
+    assert saliency.losses[1] == pytest.approx((WEIGHTS[1] * log(2), 0))
 
 
 def test_units_without_any_score_are_worth_the_same():
@@ -72,11 +76,13 @@ def test_units_without_any_score_are_worth_the_same():
 def test_a_group_counts_for_all_layers_whose_filters_it_takes():
     workload = extract(small())
     space = prune(workload, (0.5,))
-    layers = [name for name in couple(workload).group("conv1").layers if workload[name].is_mac]
-    shares = [16 / workload[name].out_channels for name in layers]  # wider where padded to
-    assert min(shares) < 1
+    layers = [workload[name] for name in couple(workload).group("conv1").layers]
+    shares = [16 / layer.out_channels for layer in layers if layer.is_mac]
+    assert min(shares) < 1  # in layers that are wider where the shortcut is padded
+    heavy = sum(sqrt(la.weights) * 16 / la.out_channels for la in layers if la.is_mac)
+    whole = sum(sqrt(layer.weights) for layer in workload.mac_layers)
     lost = Saliency(space).of_plan(space.plan({"channels:conv1": 0.5}))
-    assert lost == pytest.approx(sum(shares) / len(workload.mac_layers) * log(0.5))
+    assert lost == pytest.approx(heavy / whole * log(0.5))
 
 
 def test_the_ranking_of_the_network_is_used():
@@ -105,7 +111,7 @@ def test_a_group_that_goes_as_a_whole_counts_as_a_small_share():
         kept={"conv0": {0.0: (), 1.0: tuple(range(8))}},
     )
     lost = Saliency(Space(space.workload, (part,))).of_plan((0,))
-    assert lost == pytest.approx(log(GONE) / LAYERS)
+    assert lost == pytest.approx(WEIGHTS[0] * log(GONE))
 
 
 def test_edits_that_would_look_free_are_refused_and_those_of_the_machine_are_not():

@@ -3,14 +3,15 @@
     front = hf.search(problem, Saliency(space), MILP(), evaluations=300)
 
 A layer keeps the share of its filters' scores (the ranking that the space prunes by). A plan is
-worth the mean of the logarithms of these shares over the multiplying layers,
+worth the mean of the logarithms of these shares over the multiplying layers, each as heavy as the
+square root of its number of weights,
 
-    saliency = sum over groups of (layers of the group / layers) * ln(scores kept / scores of all)
+    saliency = sum over groups of (weight of the group / weight of all) * ln(scores kept / all)
 
-where a group has the part of a layer that it has of the layer's channels. It is 0 for the whole
-network and -0.69 where every layer keeps a half. It says nothing of the accuracy itself, only which
-of two plans is likely to lose less: our own definition. As a sum over groups it suits solvers that
-add up the losses of single changes.
+where a group has the part of a layer's weight that it has of the layer's channels. It is 0 for the
+whole network and -0.69 where every layer keeps a half. It says nothing of the accuracy itself, only
+which of two plans is likely to lose less: our own definition, the best of those that were compared
+(docs/any-graph.md). As a sum over groups it suits solvers that add up the losses of single changes.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import log
+from math import log, sqrt
 from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 
 from hwflow.coupling import ChannelGroup, couple
@@ -110,24 +111,25 @@ class Saliency:
 def _losses(workload: Workload, part: _Pruning) -> dict[str, tuple[float, ...]]:
     """Return minus the weighted logarithm of what each option keeps, by choice."""
     coupling = couple(workload, part.exclude)
+    whole = sum(sqrt(layer.weights) for layer in workload.mac_layers)
     found = {}
     for choice in part.choices:
         group = coupling.group(choice.name.partition(":")[2])
-        weight = _layers(workload, group) / len(workload.mac_layers)
+        weight = _weight(workload, group) / whole
         scores = (1.0,) * group.size if part.scores is None else part.scores[group.name]
         kept = [part.kept[group.name][option] for option in choice.options]
         found[choice.name] = tuple(weight * -log(_share(scores, units)) for units in kept)
     return found
 
 
-def _layers(workload: Workload, group: ChannelGroup) -> float:
-    """Return how many multiplying layers a group has the filters of, parts of them counted."""
-    parts = [
-        sum(map(len, member.channels)) / workload[member.layer].out_channels
-        for member in group.members
-        if member.side == "out" and workload[member.layer].is_mac
-    ]
-    return sum(parts)
+def _weight(workload: Workload, group: ChannelGroup) -> float:
+    """Return how heavy the layers are that a group has filters of, each for its part of them."""
+    found = 0.0
+    for member in group.members:
+        layer = workload[member.layer]
+        if member.side == "out" and layer.is_mac:
+            found += sqrt(layer.weights) * sum(map(len, member.channels)) / layer.out_channels
+    return found
 
 
 def _share(scores: Sequence[float], units: Sequence[int]) -> float:
