@@ -9,7 +9,8 @@ and what is handed from one to the next, is our own definition.
     found.shifts                               # what changed from level to level
 
 1. The space: how many channels each coupled group keeps, and which residual branches go. What is
-   left after pruning gets batch-norm statistics of its own, from training images.
+   left after pruning is fitted to what the original layers made of training images, and gets
+   batch-norm statistics of its own.
 2. Coarse: the agent walks over the groups below a share of the multiplications.
 3. Mid: the same agent goes on, below shares of latency and energy. It walks first along the best
    plans of the level before, made leaner everywhere alike until they keep the new limits.
@@ -164,7 +165,7 @@ def pruning_space(
 ) -> Space:  # fmt: skip
     """Return the choices: channels of each group and, with `branches`, whole branches."""
     ready = network.calibrated(data.calibration(calibration))
-    return prune(ready, keep, branches=branches)
+    return prune(ready, keep, branches=branches, mend="least_squares")
 
 
 def problem_at(level: str, space: Space, on: str, below: Sequence[str]) -> Problem:

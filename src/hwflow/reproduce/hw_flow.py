@@ -48,7 +48,7 @@ EVALUATIONS = 200
 """Of a refined search, all levels together."""
 COMPARED = {"resnet20": 120, "resnet56": 200}
 """Evaluations of every contender."""
-EPOCHS = 4
+EPOCHS = 12
 RATE = 0.05
 FINALISTS = 8
 """Plans of a search that are scored on all validation images before one is taken."""
