@@ -14,18 +14,18 @@ and no fine-tuning. Writes saliency_definitions.json.
 from __future__ import annotations
 
 import argparse
+import json
 from itertools import product
 from math import log, sqrt
 from pathlib import Path
 from typing import Any
-
-import without_data as paper
 
 from hwflow.coupling import ChannelGroup, couple
 from hwflow.data import load_data
 from hwflow.models import load
 from hwflow.problem import Problem
 from hwflow.quality.accuracy import Accuracy
+from hwflow.reproduce import without_data as paper
 from hwflow.solvers.sequential import best_plan
 from hwflow.space import Space
 from hwflow.workload import Layer
@@ -100,24 +100,31 @@ def table(results: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def write(about: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    """Write the results, a row a line."""
+    head = json.dumps(about, indent=1)[:-2]
+    lines = ",\n".join(f"  {json.dumps(row)}" for row in rows)
+    RESULTS.write_text(f'{head},\n "results": [\n{lines}\n ]\n}}\n')
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--data")
     parser.add_argument("--table", action="store_true", help="print the table, do nothing")
     given = parser.parse_args()
-    results = paper.known(RESULTS)
+    results = json.loads(RESULTS.read_text())["results"] if RESULTS.exists() else []
     done = {(row["network"], row["machine"]) for row in results}
     for name, machine in () if given.table else CASES:
         if (name, machine) not in done:
             file = given.weights / f"cifar10jpeg_{name}.safetensors"
             net = load(f"cifar:{name}", weights=file)
             data = load_data(given.data, net)
-            asked = paper.problem(net.calibrated(data.calibration(256)), machine, 1, **HALF)
+            asked = paper.problem(net.calibrated(data.calibration(256)), machine, HALF, step=1)
             found = case(asked, Accuracy(data.val, limit=IMAGES))
             results.append({"network": name, "machine": machine, "definitions": found})
             about = {"limits": HALF, "step": 1, "images": IMAGES, "fine_tuning": "none"}
-            paper.write(RESULTS, about, results)
+            write(about, results)
     print(table(results))
 
 

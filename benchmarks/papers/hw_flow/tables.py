@@ -113,7 +113,58 @@ def reach() -> None:
             print(f"{machine}: {percent(row['share'])}. {row['message']}\n")
 
 
+def any_graph() -> None:
+    """Print what pruning of any graph found, network by network."""
+    rows = [row for result in results("any-graph.json") for row in result["results"]]
+    lines = [
+        "| network | image | groups | latency | of it left | MACs left | energy left "
+        "| filters kept | ONNX Runtime: agrees, largest difference "
+        "| search, build, export (CPU s) | memory |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    print("\n".join([*lines, *map(line, rows)]), end="\n\n")
+
+
+def line(row: dict[str, Any]) -> str:
+    """Return one network's line."""
+    if "fault" in row:
+        return f"| {row['network']} | {row['fault']} |" + " |" * 9
+    before, after, onnx, spent = row["before"], row["after"], row["onnx"], row["seconds"]
+    left = {key: f"{100 * after[key] / before[key]:.1f} %" for key in before}
+    mark = "" if row["half_reached"] else " (least)"
+    cpu = ", ".join(f"{spent[key]['cpu']:.0f}" for key in ("search", "build", "export"))
+    return (
+        f"| {row['network']} | {row['input'][1]} | {row['groups']} "
+        f"| {1e3 * before['latency_s']:.3g} → {1e3 * after['latency_s']:.3g} ms "
+        f"| {left['latency_s']}{mark} | {left['macs']} | {left['energy_j']} "
+        f"| {100 * row['filters_kept']:.0f} % "
+        f"| {100 * onnx['agreement']:.4g} %, {onnx['relative_difference']:.1g} "
+        f"| {cpu} | {row['peak_mib'] / 1024:.1f} GiB |"
+    )
+
+
+def shown(entry: dict[str, Any]) -> str:
+    """Return one result as a line of Markdown."""
+    less, before, after = entry["times_less"], entry["before"], entry["after"]
+    parts = ", ".join(f"{k} {v:.0%}" for k, v in entry["latency_bound_by"]["after"].items())
+    return (
+        f"| {entry['network']} | {entry['machine']} "
+        f"| {1e3 * before['latency_s']:.4g} → {1e3 * after['latency_s']:.4g} ms "
+        f"({less['latency_s']:.2f}x) "
+        f"| {1e3 * before['energy_j']:.4g} → {1e3 * after['energy_j']:.4g} mJ "
+        f"({less['energy_j']:.2f}x) | {less['dram_bytes']:.2f}x | {less['macs']:.2f}x | {parts} |"
+    )
+
+
+def hardware_side() -> None:
+    """Print the plans below half of latency and energy."""
+    print("| network | machine | latency | energy | DRAM | MACs | latency bound by, after |")
+    print("|---|---|---|---|---|---|---|")
+    rows = [row for result in results("hardware-side.json") for row in result["results"]]
+    print("\n".join(map(shown, rows)), end="\n\n")
+
+
 if __name__ == "__main__":
-    for show in (tuned, searched, compared, levels, reach):
+    for show in (tuned, searched, compared, levels, reach, any_graph, hardware_side):
         print(f"## {show.__name__}\n")
         show()

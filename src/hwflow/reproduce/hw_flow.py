@@ -24,6 +24,8 @@ from hwflow.quality.accuracy import Accuracy, Flips, compare
 from hwflow.reach import feasible_plan, leanest_plan
 from hwflow.recipes.hw_flow import Refined, hw_flow, problem_at, pruning_space
 from hwflow.report import write_compare_page, write_compare_svg
+from hwflow.reproduce.any_graph import any_graph_stage
+from hwflow.reproduce.hardware_side import hardware_side_stage
 from hwflow.reproduce.stages import Plain, Settings, Stage
 from hwflow.solvers import Solver
 from hwflow.solvers.ddpg import DDPG
@@ -361,6 +363,10 @@ def _stages() -> tuple[Stage, ...]:
         about = f"Coarse or Fine, on {machine}"
         stages.append(Stage(f"levels-{machine}", about, make, machine in MACHINES))
     stages.append(Stage("reach", "the least latency that can be reached", reach_stage))
+    about = "torchvision's networks at half of their latency, without data"
+    stages.append(Stage("any-graph", about, any_graph_stage))
+    about = "ResNet-50 and DeepLabv3, half of latency and energy, layer by layer, without data"
+    stages.append(Stage("hardware-side", about, hardware_side_stage))
     return tuple(stages)
 
 

@@ -77,17 +77,25 @@ class Stage:
 
     def result(self, settings: Settings) -> Plain:
         """Return its result, made now unless it was before."""
-        path = self.file(settings)
-        if path.exists():
-            return dict(json.loads(path.read_text()))
+        return kept(self.file(settings), lambda: self._made(settings))
+
+    def _made(self, settings: Settings) -> Plain:
         start, cpu = time.monotonic(), time.process_time()
         found = self.make(settings)
         spent = {"wall_s": time.monotonic() - start, "cpu_s": time.process_time() - cpu}
-        whole = found | {"time_of_last_start": spent, "quick": settings.quick, "made_with": where()}
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        part.write_text(json.dumps(whole, indent=1) + "\n")
-        part.replace(path)
-        return whole
+        return found | {"time_of_last_start": spent, "quick": settings.quick, "made_with": where()}
+
+
+def kept(path: Path, make: Callable[[], Plain]) -> Plain:
+    """Return what the JSON file holds, or else make it and write the file in one step."""
+    if path.exists():
+        return dict(json.loads(path.read_text()))
+    found = make()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_text(json.dumps(found, indent=1) + "\n")
+    part.replace(path)
+    return found
 
 
 def where() -> Plain:

@@ -1,35 +1,31 @@
 """The hardware side without data: half of the latency and half of the energy, layer by layer.
 
-    python benchmarks/papers/hw_flow/hardware_side.py [--networks NAME ...] [--machines NAME ...]
-
 ResNet-50 (224 x 224) and DeepLabv3-ResNet50 (513 x 513) on three machines, fine level, mappings of
 least latency. Each is pruned below both limits together; of all plans that keep them, the one of
-most saliency (hwflow.quality.saliency). Beside this script appear, for each network and machine,
-hardware_side-NETWORK-MACHINE.csv with every layer before and after, and in hardware_side.json the
-totals and where the latency goes. Weights are random: accuracy cannot be measured without trained
-ones, and nothing here says what it would be.
+most saliency (hwflow.quality.saliency). A table for each network and machine has every layer before
+and after. Weights are random: accuracy cannot be measured without trained ones, and nothing here
+says what it would be.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
 import time
 from collections import Counter
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
-
-import without_data as paper
 
 from hwflow.cost import LayerCost
 from hwflow.design import Design
 from hwflow.problem import Problem
 from hwflow.quality.saliency import Saliency
+from hwflow.reproduce import without_data as paper
+from hwflow.reproduce.stages import Plain, Settings, kept
 from hwflow.space import Plan
 from hwflow.workload import Layer
 
-RESULTS = Path(__file__).with_suffix(".json")
 NETWORKS = {"resnet50": None, "deeplabv3_resnet50": 513}
 MACHINES = ("eyeriss", "systolic-16x16", "systolic-8x8")
 HALF = {"latency_s": 0.5, "energy_j": 0.5}
@@ -37,15 +33,15 @@ METRICS = ("macs", "latency_s", "energy_j", "dram_bytes")
 ACCURACY = "not measurable: random weights, no data"
 
 
-def solved(name: str, machine: str) -> dict[str, Any]:
-    """Prune one network for one machine; write its layers and return its totals."""
+def solved(name: str, machine: str, folder: Path) -> Plain:
+    """Prune one network for one machine; write its layers to `folder` and return its totals."""
     start = time.process_time()
     net = paper.network(name, NETWORKS[name], images=1)
-    asked = paper.problem(net, machine, **HALF)
+    asked = paper.problem(net, machine, HALF)
     plan, refused = paper.found(asked)
     seconds = time.process_time() - start
     rows = layers(asked, plan)
-    target = RESULTS.with_name(f"{RESULTS.stem}-{name}-{machine}.csv")
+    target = folder / f"hardware_side-{name}-{machine}.csv"
     with target.open("w", newline="") as file:
         table = csv.DictWriter(file, list(rows[0]))
         table.writeheader()
@@ -102,34 +98,20 @@ def bounds(rows: list[dict[str, Any]], when: str) -> dict[str, float]:
     return {part: round(value / whole, 4) for part, value in found.items() if value}
 
 
-def shown(entry: dict[str, Any]) -> str:
-    """Return one result as a line of Markdown."""
-    less, before, after = entry["times_less"], entry["before"], entry["after"]
-    parts = ", ".join(f"{k} {v:.0%}" for k, v in entry["latency_bound_by"]["after"].items())
-    return (
-        f"| {entry['network']} | {entry['machine']} "
-        f"| {1e3 * before['latency_s']:.4g} → {1e3 * after['latency_s']:.4g} ms "
-        f"({less['latency_s']:.2f}x) "
-        f"| {1e3 * before['energy_j']:.4g} → {1e3 * after['energy_j']:.4g} mJ "
-        f"({less['energy_j']:.2f}x) | {less['dram_bytes']:.2f}x | {less['macs']:.2f}x | {parts} |"
-    )
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--networks", nargs="+", default=NETWORKS, choices=NETWORKS)
-    parser.add_argument("--machines", nargs="+", default=MACHINES)
-    parser.add_argument("--again", action="store_true", help="also what is done already")
-    given = parser.parse_args()
-    rows = {(row["network"], row["machine"]): row for row in paper.known(RESULTS)}
-    for key in product(given.networks, given.machines):
-        if key not in rows or given.again:
-            rows[key] = solved(*key)
-            paper.write(RESULTS, {"accuracy": ACCURACY, "limits": HALF}, rows.values())
-    print("| network | machine | latency | energy | DRAM | MACs | latency bound by, after |")
-    print("|---|---|---|---|---|---|---|")
-    print("\n".join(map(shown, rows.values())))
-
-
-if __name__ == "__main__":
-    main()
+def hardware_side_stage(settings: Settings) -> Plain:
+    """Prune both networks for three machines; those that were done before are read."""
+    folder, rows = settings.out / "hardware-side", []
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, machine in (
+        [("resnet50", "eyeriss")] if settings.quick else product(NETWORKS, MACHINES)
+    ):
+        settings.say(f"  {name} on {machine}")
+        file = folder / f"{name}-{machine}.json"
+        rows.append(kept(file, partial(solved, name, machine, folder)))
+    return {
+        "level": "fine",
+        "step": paper.STEP,
+        "accuracy": ACCURACY,
+        "limits": HALF,
+        "results": rows,
+    }

@@ -1,17 +1,9 @@
-"""What the scripts without data share: torchvision's networks, and the best plan found on paper."""
+"""Without data: torchvision's networks with random weights, and the best plan found on paper."""
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import torch
 from torch import nn
@@ -57,7 +49,7 @@ def network(name: str, size: int | None = None, images: int = IMAGES) -> Network
     return net.calibrated(torch.randn(images, *net.example.shape[1:]))
 
 
-def problem(net: Network, machine: str, step: int = STEP, **shares: float) -> Problem:
+def problem(net: Network, machine: str, shares: Mapping[str, float], step: int = STEP) -> Problem:
     """Return the problem of pruning below shares of the original's costs, at the fine level."""
     space = prune(net, step=step)
     free = Problem(space, machine, Fine(cache=user_file()), objectives=("accuracy", "latency"))
@@ -105,18 +97,3 @@ def totals(asked: Problem, plan: Plan) -> dict[str, float]:
 def filters(design: Design) -> int:
     """Return how many filters the multiplying layers have."""
     return sum(layer.out_channels for layer in design.workload.mac_layers if layer.op != "matmul")
-
-
-def write(path: Path, about: dict[str, Any], rows: Iterable[dict[str, Any]]) -> None:
-    """Write results as JSON, a row a line; the file is replaced in one step."""
-    host = {"cpu": platform.machine(), "cores": os.cpu_count(), "torch": torch.__version__}
-    head = json.dumps({"level": "fine", "step": STEP, **about, "host": host}, indent=1)
-    lines = ",\n".join(f"  {json.dumps(row)}" for row in rows)
-    draft = path.with_suffix(".new")
-    draft.write_text(f'{head[:-2]},\n "results": [\n{lines}\n ]\n}}\n')
-    draft.replace(path)
-
-
-def known(path: Path) -> list[dict[str, Any]]:
-    """Return the rows that a file of results has."""
-    return list(json.loads(path.read_text())["results"]) if path.exists() else []
