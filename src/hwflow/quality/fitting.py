@@ -176,7 +176,7 @@ class _Pupil:
             group["lr"] = self._peak * _share_of_peak(step, self._steps)
         self._optimizer.zero_grad()
         loss = F.mse_loss(self._module(inputs), wanted) / self._variance
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self._optimizer.step()
         self.losses.append(float(loss))
         self.failed = not isfinite(self.losses[-1])

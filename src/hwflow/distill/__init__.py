@@ -1,0 +1,1 @@
+"""Layer-wise distillation: replacement operations trained and scored, site by site."""
