@@ -6,8 +6,8 @@ those arrays, :class:`Cost` is one row of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -48,6 +48,8 @@ METRICS: Mapping[str, Metric] = {
         Metric("model_bytes", "model", "B", "own"),
         Metric("peak_bytes", "peak", "B", "max"),
         Metric("area_um2", "area", "um2", "max"),
+        Metric("luts", "luts", "", "own"),
+        Metric("brams", "brams", "", "own"),
     )
 }
 """Every metric, by field name. `peak_bytes` of a layer is what is alive while it runs."""
@@ -83,6 +85,9 @@ class Bits:
 
     def __len__(self) -> int:
         return len(self.weights)
+
+    def __getitem__(self, rows: Ints) -> Bits:
+        return Bits(self.weights[rows], self.tensors[rows])
 
 
 @dataclass(frozen=True)
@@ -161,6 +166,27 @@ class Costs:
         total = {key: _number(values[row]) for key, values in self.total.items()}
         return Cost(self.level, total, layers, self.standing, self.notes)
 
+    @classmethod
+    def merged(cls, parts: Sequence[tuple[Ints, Costs]]) -> Costs:
+        """Put costs of one workload on several machines together, each with its row numbers."""
+        order = np.argsort(np.concatenate([rows for rows, _ in parts]))
+        tables = [costs for _, costs in parts]
+        first = tables[0]
+
+        def rows_of(pick: Callable[[Costs], Mapping[str, Floats]]) -> dict[str, Floats]:
+            return {
+                name: np.concatenate([pick(costs)[name] for costs in tables])[order]
+                for name in pick(first)
+            }
+
+        return replace(
+            first,
+            layers=rows_of(lambda costs: costs.layers),
+            total=rows_of(lambda costs: costs.total),
+            bound_by=np.concatenate([costs.bound_by for costs in tables])[order],
+            notes=tuple(dict.fromkeys(note for costs in tables for note in costs.notes)),
+        )
+
 
 def _number(value: float) -> float:
     """Write whole numbers as int, so that JSON shows counts as counts."""
@@ -222,6 +248,8 @@ class Limits:
     model_bytes: float | None = None
     peak_bytes: float | None = None
     area_um2: float | None = None
+    luts: float | None = None
+    brams: float | None = None
 
     @classmethod
     def read(cls, texts: Sequence[str], whole: Mapping[str, float] | None = None) -> Limits:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hwflow import plugins, settings
 from hwflow.cost import Limits, is_relative
+from hwflow.edits.resize import resize
 from hwflow.errors import HwflowError
 from hwflow.machine import Accelerator, load_machine
 from hwflow.problem import Problem
@@ -134,6 +135,8 @@ class Job(BaseModel):
     edits: tuple[str, ...] = ("quantize",)
     bits: tuple[int, ...] = (2, 3, 4, 6, 8)
     pruning: Pruning = Pruning()
+    vary: dict[str, tuple[int | float | str, ...]] = Field(default_factory=dict)
+    """Values of the machine's own figures to choose among, by key path such as "array.rows"."""
     below: tuple[str, ...] = ()
     """Limits such as "latency=4ms", or "latency=50%" of the original network's."""
     objectives: tuple[str, ...] = ("accuracy", "energy", "latency")
@@ -183,6 +186,8 @@ class Job(BaseModel):
         plain = self.model_dump(exclude_none=True)
         if "prune" not in self.edits:
             del plain["pruning"]
+        if not self.vary:
+            del plain["vary"]
         return plain
 
 
@@ -254,7 +259,10 @@ class Parts:
         job, batches = self.job, None
         if "prune" in job.edits and job.pruning.ranking == "taylor":
             batches = self.data.train.batches(limit=job.calibration)
-        return space_of(self.network, self.machine, job.edits, job.bits, job.pruning, batches)
+        own = space_of(self.network, self.machine, job.edits, job.bits, job.pruning, batches)
+        if not job.vary:
+            return own
+        return own + resize(self.network, self.machine, job.vary)
 
     @cached_property
     def problem(self) -> Problem:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
-from hwflow.cost import Bits, Cost, CostModel, Costs, Floats, Limits, metric
+from hwflow.cost import Bits, Cost, CostModel, Costs, Floats, Ints, Limits, Standing, metric
 from hwflow.design import Design
-from hwflow.errors import HwflowError
+from hwflow.errors import HwflowError, MachineError
 from hwflow.machine import Accelerator, load_machine
 from hwflow.space import BitsPart, Plan, Space
 
 QUALITY = "accuracy"
 """The objective that stands for the quality, whatever the task's metric is; higher is better."""
+
+SIZES = ("area_um2", "luts", "brams")
+"""Metrics of the machine itself, whatever runs on it."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,17 @@ class Problem:
         table = self.bit_costs(plans)
         if table is not None:
             return [table[row] for row in range(len(plans))]
-        return self.cost.costs([self.space.on_paper(plan, self.design) for plan in plans])
+        designs = self._designs(plans)
+        sizes = self._sizes([design.machine for design in designs])
+        standing: dict[str, Standing] = dict.fromkeys(sizes, "estimate")
+        return [
+            replace(
+                cost,
+                total={**cost.total, **{name: float(sizes[name][row]) for name in sizes}},
+                standing={**cost.standing, **standing},
+            )
+            for row, cost in enumerate(self.cost.costs(designs))
+        ]
 
     def totals(self, plans: Sequence[Plan]) -> dict[str, Floats]:
         """Return total costs by metric name, arrays of shape (plans,)."""
@@ -68,24 +81,117 @@ class Problem:
         if table is not None:
             return dict(table.total)
         if len(plans) == 1:  # a solver's step: without the costs by layer
-            design = self.space.on_paper(plans[0], self.design)
-            return dict(self.cost.over_bits(design, Bits.of([design.workload])).total)
+            design = self._designs(plans)[0]
+            found = self.cost.over_bits(design, Bits.of([design.workload]))
+            return dict(found.total) | self._sizes([design.machine])
         rows = [cost.total for cost in self.costs(plans)]
         return {name: np.array([row[name] for row in rows]) for name in (rows[0] if rows else ())}
 
     def bit_costs(self, plans: Sequence[Plan]) -> Costs | None:
-        """Cost plans in one array call where the space changes bits only, else return None."""
-        open_parts = [part for part in self.space.parts if part.choices]
+        """Cost plans in an array call per machine, or None where more than bits changes.
+
+        Choices of the machine may be among them: plans of one machine are costed at once.
+        """
+        open_parts = [part for part in self.space.of_network.parts if part.choices]
         if len(open_parts) != 1 or not isinstance(open_parts[0], BitsPart):
             return None
-        bits: Bits = open_parts[0].bits(self._base.workload, plans)
-        return self.cost.over_bits(self._base, bits)
+        networks = [self.on_machine(plan)[0] for plan in plans]
+        bits: Bits = open_parts[0].bits(self._base.workload, networks)
+        machines = [self.on_machine(plan)[1] for plan in plans]
+        parts = [
+            (rows, self.cost.over_bits(replace(self._base, machine=machines[rows[0]]), bits[rows]))
+            for rows in _alike(machines)
+        ]
+        table = parts[0][1] if len(parts) == 1 else Costs.merged(parts)
+        sizes = self._sizes(machines)
+        standing: dict[str, Standing] = dict.fromkeys(sizes, "estimate")
+        return replace(
+            table, total={**table.total, **sizes}, standing={**table.standing, **standing}
+        )
+
+    def on_machine(self, plan: Plan) -> tuple[Plan, Accelerator]:
+        """Return a plan's choices of the network, and the machine that its other choices make."""
+        own = len(self.space.of_network)
+        chosen = tuple(plan[own:])
+        if chosen not in self._machines:
+            machine = self.space.of_machine.on_paper(chosen, self.design).machine
+            self._machines[chosen] = machine
+        return tuple(plan[:own]), self._machines[chosen]
+
+    @cached_property
+    def _machines(self) -> dict[Plan, Accelerator]:
+        """The machines that were asked for, by the choices that make them."""
+        return {}
 
     @cached_property
     def _base(self) -> Design:
         """The design of the default plan: the workload that bit assignments are rows of."""
         return self.space.on_paper(self.space.default, self.design)
 
+    def _designs(self, plans: Sequence[Plan]) -> list[Design]:
+        """Return the designs of plans; a network on several machines is edited once."""
+        known: dict[Plan, Design] = {}
+        found = []
+        for plan in plans:
+            own, machine = self.on_machine(plan)
+            if own not in known:
+                known[own] = self.space.of_network.on_paper(own, self.design)
+            found.append(replace(known[own], machine=machine))
+        return found
+
+    def _sizes(self, machines: Sequence[Accelerator]) -> dict[str, Floats]:
+        """Return area, LUTs and block RAMs of machines, those that are asked for."""
+        if not self._size_names:
+            return {}
+        known: dict[int, tuple[float, ...]] = {}
+        for machine in machines:
+            if id(machine) not in known:
+                known[id(machine)] = tuple(size(machine, name) for name in self._size_names)
+        rows = np.array([known[id(machine)] for machine in machines])
+        return {name: rows[:, column] for column, name in enumerate(self._size_names)}
+
+    @cached_property
+    def _size_names(self) -> tuple[str, ...]:
+        """What of the machine itself is a cost here: what is asked for, and its area if it varies.
+
+        While the machine is fixed, the area is what the cost model says of the bits.
+        """
+        varies = len(self.space.of_machine) > 0
+        asked = {*self.objectives, *(name for name, _ in self.below.items())} & set(SIZES)
+        if not varies:
+            asked.discard("area_um2")
+        elif not self.machine.area_lacks():
+            asked.add("area_um2")
+        return tuple(name for name in SIZES if name in asked)
+
     def values(self, quality: float, total: Mapping[str, float]) -> tuple[float, ...]:
         """Return the objectives of a trial, all to be minimised."""
         return tuple(-quality if n == QUALITY else float(total[n]) for n in self.objectives)
+
+
+def size(machine: Accelerator, name: str) -> float:
+    """Return one of SIZES; MachineError names what the machine lacks to have it."""
+    if name == "area_um2":
+        lacks = machine.area_lacks()
+        if not lacks:
+            return machine.area_um2()
+        figures = " and ".join(f"{one}.size or {one}.area" for one in lacks)
+        raise MachineError(
+            f"The area of {machine.name} is not known: {', '.join(lacks)} is unlimited. Give "
+            f"{figures} in its file, or leave area out of objectives and limits."
+        )
+    found = machine.fpga_resources()
+    if found is None:
+        raise MachineError(
+            f"{machine.name} has no {name}: only machines whose engine is bismo state what they "
+            f"take on an FPGA, this one's is {machine.engine.kind}. Use area instead."
+        )
+    return float(getattr(found, name))
+
+
+def _alike(machines: Sequence[Accelerator]) -> list[Ints]:
+    """Return the rows of each machine, in the order in which they come first."""
+    rows: dict[int, list[int]] = {}
+    for row, machine in enumerate(machines):
+        rows.setdefault(id(machine), []).append(row)
+    return [np.array(found, np.int64) for found in rows.values()]

@@ -221,6 +221,16 @@ class Space:
             for choice in self.choices
         )
 
+    @cached_property
+    def of_network(self) -> Space:
+        """The choices that change the network: all but those of the machine, which come last."""
+        return replace(self, parts=tuple(part for part in self.parts if part.kind != "resize"))
+
+    @cached_property
+    def of_machine(self) -> Space:
+        """The choices that change the machine only."""
+        return replace(self, parts=tuple(part for part in self.parts if part.kind == "resize"))
+
     def edits(self, plan: Sequence[int]) -> tuple[Edit, ...]:
         """Return the edits of a plan in the order they are made."""
         values = self.values(self.canonical(plan))

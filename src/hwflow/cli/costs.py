@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -32,10 +32,14 @@ from hwflow.cli.pruning import (
     belongs,
     pruning,
 )
+from hwflow.cli.variants import Vary, table, variants
 from hwflow.errors import HwflowError
-from hwflow.machine import load_machine
+from hwflow.machine import Accelerator, load_machine
 from hwflow.units import parse
 from hwflow.workload import Workload
+
+if TYPE_CHECKING:
+    from hwflow.costing import Options
 
 
 @app.command()
@@ -70,6 +74,7 @@ def cost(
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Search anew, keep nothing on disk.")
     ] = False,
+    vary: Vary = None,
     why: Annotated[
         bool, typer.Option("--why", help="Say what would relieve each layer (fine level).")
     ] = False,
@@ -91,6 +96,11 @@ def cost(
     workload = costing.with_densities(workload, density)
     if bits:
         workload = uniform_bits(workload, bits)
+    if vary:
+        if why or page or save_mappings:
+            raise HwflowError("--why, --page and --save-mappings are of one machine: leave --vary.")
+        _show_variants(workload, machine, vary, options, as_json)
+        return
     found = costing.run(workload, machine, options)
     if save_mappings:
         costing.save_mappings(found, save_mappings)
@@ -107,6 +117,20 @@ def cost(
     screen.show_costing(found, f"batch {batch}")
     if relief:
         screen.show_relief(relief)
+
+
+def _show_variants(
+    workload: Workload, machine: Accelerator, vary: list[str], options: Options, as_json: bool
+) -> None:
+    from hwflow.costing import cost_model
+
+    rows = variants(workload, machine, vary, cost_model(options)[0])
+    if as_json:
+        print_json({"machine": machine.name, "level": options.name, "variants": rows})
+        return
+    from hwflow import screen
+
+    screen.out.print(table(rows))
 
 
 def uniform_bits(workload: Workload, text: str) -> Workload:

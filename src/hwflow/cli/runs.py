@@ -24,6 +24,7 @@ from hwflow.cli.pruning import (
     merged,
     pruning,
 )  # fmt: skip
+from hwflow.cli.variants import Vary, read_vary
 from hwflow.errors import HwflowError
 from hwflow.settings import pairs
 from hwflow.units import parse
@@ -52,6 +53,7 @@ def search(
     ranking: RankingName = None,
     mend: MendName = None,
     branches: Branches = False,
+    vary: Vary = None,
     level: Annotated[
         str | None, typer.Option(help="Cost model: coarse, mid, fine or chip.")
     ] = None,
@@ -91,9 +93,10 @@ def search(
         "weights": weights,
         "edits": edits or None,
         "bits": numbers(bits) if bits else None,
+        "vary": read_vary(vary) if vary else None,
         "level": level,
         "below": below or None,
-        "objectives": [o.strip() for o in objectives.split(",")] if objectives else None,
+        "objectives": _objectives(objectives, bool(vary)),
         "solver": solver,
         "evaluations": evaluations,
         "images": images,
@@ -121,6 +124,13 @@ def search(
     screen.out.print(screen.front_table(result.front, result.baseline))
     screen.out.print(f"Report: {folder / runs.REPORT_FILE}")
     screen.out.print(f'Next:   hwflow build {folder} --pick "most accurate" --to net.onnx')
+
+
+def _objectives(text: str | None, varying: bool) -> list[str] | None:
+    """Read objectives; where the machine varies its area is one, or the largest always wins."""
+    if text:
+        return [name.strip() for name in text.split(",")]
+    return ["accuracy", "energy", "latency", "area"] if varying else None
 
 
 def _job(

@@ -8,6 +8,7 @@ On paper the design gets another machine; in the network nothing changes.
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -15,13 +16,19 @@ from functools import cached_property, lru_cache
 from hwflow.design import Design
 from hwflow.errors import HwflowError, MachineError
 from hwflow.machine import Accelerator, load_machine
-from hwflow.machine.varied import varied
+from hwflow.machine.varied import ENGINE, varied
 from hwflow.network import Network
 from hwflow.space import Choice, Space, Value
 from hwflow.workload import Workload
 
 PREFIX = "machine:"
 """Before the key path in the names of the choices."""
+
+MOST_VALUES = 64
+"""Of one figure, in a range."""
+
+_QUANTITY = re.compile(r"(\d+)\s*([a-zA-Z/].*)?")
+_STEP = re.compile(r"(x?)(\d+)")
 
 Given = int | float | str
 
@@ -92,6 +99,73 @@ def resize(
     return Space(extract(source), (part,), source)
 
 
+def read_vary(texts: Sequence[str]) -> dict[str, tuple[Given, ...]]:
+    """Read texts such as "array.rows=8,16,32", "GLB.size=32KiB:256KiB:x2" or "engine=bismo".
+
+    A range is FIRST:LAST:STEP, both ends included, with the step x2 to double and 8 to add; its
+    unit may stand at either end. Raises HwflowError for what cannot be read.
+    """
+    found: dict[str, tuple[Given, ...]] = {}
+    for text in texts:
+        path, equals, values = (part.strip() for part in text.partition("="))
+        if not (path and equals and values):
+            raise HwflowError(
+                f"--vary {text!r} names no values. Write FIGURE=VALUES, such as "
+                "array.rows=8,16,32 or GLB.size=32KiB:256KiB:x2."
+            )
+        if path in found:
+            raise HwflowError(f"--vary {path} is given twice. Put its values in one list.")
+        listed = [one for part in values.split(",") for one in _read_values(path, part.strip())]
+        found[path] = tuple(dict.fromkeys(listed))
+    return found
+
+
+def _read_values(path: str, text: str) -> list[Given]:
+    if ":" not in text or path == ENGINE:
+        return [_read_value(text)] if text else []
+    parts = [part.strip() for part in text.split(":")]
+    ends = [_QUANTITY.fullmatch(part) for part in parts[:2]]
+    step = _STEP.fullmatch(parts[2]) if len(parts) == 3 else None
+    if len(ends) < 2 or not all(ends) or step is None:
+        raise HwflowError(
+            f"--vary {path}: {text!r} is no range. Write FIRST:LAST:STEP, such as 8:32:8 (add 8) "
+            "or 64KiB:256KiB:x2 (double)."
+        )
+    (low, unit), (high, last_unit) = (match.groups(default="") for match in ends if match)
+    if unit and last_unit and unit != last_unit:
+        raise HwflowError(f"--vary {path}: {text!r} mixes {unit} and {last_unit}. Use one unit.")
+    return [
+        _read_value(f"{number} {unit or last_unit}".strip())
+        for number in _steps(path, text, int(low), int(high), step[1] == "x", int(step[2]))
+    ]
+
+
+def _steps(path: str, text: str, low: int, high: int, times: bool, step: int) -> list[int]:
+    stuck = step < 2 or low < 1 if times else step < 1
+    if stuck or low > high:
+        raise HwflowError(
+            f"--vary {path}: the range {text!r} never ends, or has nothing in it. Write the "
+            "smaller end first, and a step that grows: x2, or 8."
+        )
+    found = [low]
+    while (following := found[-1] * step if times else found[-1] + step) <= high:
+        found.append(following)
+        if len(found) > MOST_VALUES:
+            raise HwflowError(
+                f"--vary {path}: the range {text!r} has more than {MOST_VALUES} values. Take a "
+                "larger step."
+            )
+    return found
+
+
+def _read_value(text: str) -> Given:
+    """Return a whole number as int, anything else as text with its unit apart."""
+    if re.fullmatch(r"-?\d+", text):
+        return int(text)
+    match = _QUANTITY.fullmatch(text)
+    return f"{match[1]} {match[2]}" if match and match[2] else text
+
+
 def _options(
     machine: Accelerator, path: str, values: Sequence[Given]
 ) -> tuple[str, tuple[Given, ...], int]:
@@ -120,7 +194,7 @@ def _without_sources(plain: object, drop: set[str]) -> object:
 
 
 def _own(machine: Accelerator, path: str) -> Given:
-    if path == "engine":
+    if path == ENGINE:
         return machine.name.split(" ")[0]
     for name, figure in machine.figures():
         if name in (path, f"memory.{path}"):

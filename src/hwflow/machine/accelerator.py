@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, field_validator, model_validator
 
-from hwflow.machine.area import AreaPart, FpgaResources, memory_part, pe_part
+from hwflow.machine.area import AreaPart, FpgaResources, has_area, memory_part, pe_part
 from hwflow.machine.engines import Bismo, Engine
 from hwflow.machine.figures import (
     Area,
@@ -170,9 +170,13 @@ class Accelerator(Sealed):
         Figures of the file as given, the others estimated at 28 nm; see
         :mod:`hwflow.machine.area`. Unlimited memories are not on the chip.
         """
-        stores = [found for found in self._onchip() if found[1].size != "unlimited"]
+        stores = [found for found in self._onchip() if has_area(found[1])]
         memories = [memory_part(name, store, copies) for name, store, copies in stores]
         return (pe_part(self.engine, self.pe_area, self.pes), *memories)
+
+    def area_lacks(self) -> tuple[str, ...]:
+        """Return the memories on the chip of which no area is known: unlimited, and none given."""
+        return tuple(name for name, store, _ in self._onchip() if not has_area(store))
 
     def area_um2(self) -> float:
         """Return the area of PEs and memories on the chip, without network and control."""

@@ -118,6 +118,11 @@ def pe_part(engine: Engine, given: Figure | None, pes: int) -> AreaPart:
     return AreaPart("PEs", each * pes, pes, "estimate", f"HCM at 28 nm, {engine.kind}")
 
 
+def has_area(store: Store) -> bool:
+    """Whether the area of a memory is known: given, or estimated from its size."""
+    return store.area is not None or store.size != "unlimited"
+
+
 def memory_part(name: str, store: Store, copies: int) -> AreaPart:
     """Return the area of a memory on the chip; with several copies it lies in the PEs."""
     if store.area is not None:

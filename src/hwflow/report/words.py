@@ -19,6 +19,8 @@ NAMES = {
     "model_bytes": "model size",
     "peak_bytes": "peak memory",
     "area_um2": "area",
+    "luts": "look-up tables",
+    "brams": "block RAMs",
 }
 """How the page calls each metric."""
 
