@@ -180,5 +180,5 @@ def test_unknown_names_are_refused_with_the_known_ones(key: str) -> None:
 def test_its_settings_are_all_that_decides() -> None:
     plain = small(5, step_price=0.1).settings()
     assert plain["seed"] == 5
-    assert set(plain) == set(asdict(small(5))) - {"keep"}
+    assert set(plain) == set(asdict(small(5))) - {"keep", "losses"}
     assert plain["hidden"] == [16, 16]

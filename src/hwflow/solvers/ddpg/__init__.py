@@ -3,6 +3,7 @@
     DDPG(seed=0)                               # the limits are walls, the state knows the hardware
     DDPG(hardware=False)                       # AMC's own state
     DDPG(repair="backwards", hardware=False)   # HAQ's repair
+    DDPG(repair="ratio")                       # the same, but what loses least for what it saves
     DDPG(start="coarse/agent.safetensors")     # go on from what an agent learnt at another level
 
 One episode decides every choice in the order of the layers and is evaluated once; the reward at its
@@ -41,7 +42,10 @@ class DDPG:
     hardware: bool = True
     """Whether the state has the hardware metrics of the level, or AMC's entries only."""
     repair: Repair = "wall"
-    """How limits are kept: "wall" while walking, "backwards" afterwards (HAQ), or "none"."""
+    """How limits are kept: "wall" while walking, afterwards "backwards" (HAQ) or by the best
+    "ratio" of saving to loss, or "none"."""
+    losses: tuple[tuple[float, ...], ...] = ()
+    """What each option of each choice loses, for the repair "ratio"; () for a proxy by bits."""
     reward: RewardName = "accuracy"
     exponent: float = -0.07
     """w of the reward "product"."""
@@ -86,6 +90,9 @@ class DDPG:
         del found["keep"]  # decides nothing
         if not self.step_price:
             del found["step_price"]  # so that runs from before there was one go on
+        found["losses"] = [list(row) for row in self.losses]
+        if not self.losses:
+            del found["losses"]
         return found | {"start": None if self.start is None else digest(self.start)}
 
     def run(self, problem: Problem, evaluate: Evaluate) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hwflow.problem import Problem
 from hwflow.solvers import Evaluate
+from hwflow.solvers.ddpg.ratio import Losses, Ratio
 from hwflow.solvers.ddpg.rewards import Reward
 from hwflow.solvers.ddpg.state import State, ranks
 from hwflow.solvers.ddpg.wall import Repair, Wall
@@ -38,8 +39,12 @@ class Walk(gymnasium.Env[Vector, Vector]):
         *,
         repair: Repair = "wall",
         hardware: bool = True,
+        losses: Losses = (),
     ) -> None:
-        """Make the environment; `evaluate` is called once at the end of each episode."""
+        """Make the environment; `evaluate` is called once at the end of each episode.
+
+        `losses` are what options lose, for the repair "ratio".
+        """
         self.steps = steps
         self.fresh = 0
         """Episodes in a row, up to now, whose plan had been asked for before."""
@@ -49,6 +54,7 @@ class Walk(gymnasium.Env[Vector, Vector]):
         self._repair = repair
         self._state = State(problem, steps, hardware)
         self._wall = Wall(problem, steps)
+        self._ratio = Ratio(problem, steps, losses)
         self._asked: set[Plan] = set()
         self._worst: float | None = None
         self._begin()
@@ -101,7 +107,7 @@ class Walk(gymnasium.Env[Vector, Vector]):
     def _finish(self) -> float:
         """Evaluate the plan; a plan beyond the limits is worth the least seen so far."""
         plan = self._problem.space.canonical(self._plan)
-        if self._repair == "backwards":
+        if self._repair in ("backwards", "ratio"):
             plan = self._repaired(plan)
         self.fresh = self.fresh + 1 if plan in self._asked else 0
         self._asked.add(plan)
@@ -113,7 +119,8 @@ class Walk(gymnasium.Env[Vector, Vector]):
 
     def _repaired(self, plan: Plan) -> Plan:
         """Lower the plan until it meets the limits; its actions become what was carried out."""
-        lowered = self._wall.lower(plan)
+        start = self._ratio.lower(plan) if self._repair == "ratio" else plan
+        lowered = self._wall.lower(start)  # where no move alone saves anything, all have to
         before = ranks(self.steps, self._plan)
         for index, (step, rank) in enumerate(
             zip(self.steps, ranks(self.steps, lowered), strict=True)

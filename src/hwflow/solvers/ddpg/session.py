@@ -38,8 +38,9 @@ def walk_on(solver: DDPG, problem: Problem, evaluate: Evaluate) -> None:
         return
     with _apart(solver.seed):
         walk = Walk(
-            problem, steps, evaluate, reward, repair=solver.repair, hardware=solver.hardware
-        )
+            problem, steps, evaluate, reward, repair=solver.repair, hardware=solver.hardware,
+            losses=solver.losses,
+        )  # fmt: skip
         agent = learner(
             solver.agent, walk, Exploration(solver.warmup, solver.sigma, solver.decay),
             seed=solver.seed, hidden=solver.hidden, actor_rate=solver.actor_rate,

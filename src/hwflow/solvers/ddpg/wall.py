@@ -17,8 +17,9 @@ from hwflow.reach import leanest_plan
 from hwflow.solvers.steps import Step, swapped
 from hwflow.space import Plan
 
-Repair = Literal["wall", "backwards", "none"]
-"""wall: clip every action; backwards: lower from the last step on when the walk is over (HAQ)."""
+Repair = Literal["wall", "backwards", "ratio", "none"]
+"""wall: clip every action; backwards: lower from the last step on when the walk is over (HAQ);
+ratio: lower then what saves most for what it loses (:mod:`hwflow.solvers.ddpg.ratio`)."""
 
 
 def check_repair(name: str) -> None:
