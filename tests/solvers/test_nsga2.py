@@ -206,3 +206,14 @@ def test_it_finds_most_of_the_true_front_again_and_again() -> None:
     assert facts(front.trials) == facts(again.trials)
     exact = search(problem, ToyQuality(), Exhaustive())
     assert front.hypervolume(exact.reference) > 0.75 * exact.hypervolume()
+
+
+def test_given_plans_stand_in_the_first_population_and_in_the_settings():
+    problem = toy_problem()
+    given = ((1, 0) * 6, (2, 1) * 6)
+    door = Recording(problem, 15)
+    with pytest.raises(StopIteration):
+        NSGA2(seed=1, population=8, first=given).run(problem, door)
+    assert set(given) <= set(door.asked[:8])
+    assert "first" not in NSGA2().settings()
+    assert NSGA2(first=given).settings()["first"] == [list(plan) for plan in given]

@@ -57,6 +57,8 @@ class NSGA2:
     """Chance that a choice is changed; by default 1 / number of choices."""
     step: float = 0.5
     """Share of changes of an ordered choice that go to a neighbouring option."""
+    first: tuple[Plan, ...] = ()
+    """Plans of the first population: the front of another level, or what a program found, say."""
 
     def __post_init__(self) -> None:
         if self.population < 2:
@@ -92,17 +94,20 @@ class NSGA2:
 
     def settings(self) -> dict[str, Any]:
         """Return everything that decides what it asks for."""
-        return {
+        found: dict[str, Any] = {
             "seed": self.seed,
             "population": self.population,
             "crossover": self.crossover,
             "mutation": self.mutation,
             "step": self.step,
         }
+        return found | ({"first": [list(plan) for plan in self.first]} if self.first else {})
 
     def _first(self, problem: Problem, fresh: Iterator[Plan]) -> list[Plan]:
         """Return the first population: the plans that need no luck to be found, then random."""
-        sure = [problem.space.default, feasible_plan(problem), *problem.space.uniform()]
+        space = problem.space
+        given = [space.canonical(plan) for plan in self.first]
+        sure = [space.default, feasible_plan(problem), *given, *space.uniform()]
         known = list(dict.fromkeys(sure))[: self.population]
         rest = islice((p for p in fresh if p not in known), self.population - len(known))
         return [*known, *rest]
