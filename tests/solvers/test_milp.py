@@ -23,6 +23,7 @@ from hwflow.solvers.exhaustive import Exhaustive
 from hwflow.solvers.milp import MILP
 from hwflow.solvers.nsga2 import NSGA2
 from hwflow.solvers.random import Random
+from hwflow.solvers.steps import swapped
 from hwflow.space import Builder, Plan
 from hwflow.study import Study
 from hwflow.testing import check_solver
@@ -180,3 +181,36 @@ def test_where_terms_are_too_wide_costs_are_linearised_around_the_answers(
     front = search(problem, ToyQuality(), MILP(rungs=0, diverse=0, next_best=0), evaluations=40)
     assert all(trial.total["latency_s"] <= limit for trial in front)
     assert max(trial.quality or 0.0 for trial in front) == pytest.approx(exact, abs=0.02)
+
+
+def test_losses_that_are_given_need_no_evaluation_of_single_changes() -> None:
+    problem = toy_problem(TIGHT, length=3)
+    quality = ToyQuality()
+    whole = quality.score(problem.space.default, lambda plan: plan)  # type: ignore[arg-type,return-value]
+    losses = {
+        choice.name: [
+            whole - quality.score(swapped(problem.space, problem.space.default, place, option),
+                                  lambda plan: plan)  # type: ignore[arg-type,return-value]
+            for option in range(len(choice.options))
+        ]
+        for place, choice in enumerate(problem.space.choices)
+    }  # fmt: skip
+    assert best(problem, MILP(losses=losses), 3) == pytest.approx(best(problem, Exhaustive()))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"nothing": [0.0]}, "choice 'nothing'"),
+        ({"": [0.0]}, "options, but losses of shape"),
+        ({"": [float("nan")] * 3}, "not all finite"),
+    ],
+)
+def test_losses_that_do_not_fit_the_space_are_refused(change: dict, words: str) -> None:
+    problem = toy_problem(TIGHT, length=3)
+    first = problem.space.choices[0]
+    losses = {name or first.name: row for name, row in change.items()}
+    if "finite" in words:
+        losses = {first.name: [float("nan")] * len(first.options)}
+    with pytest.raises(HwflowError, match=words):
+        search(problem, ToyQuality(), MILP(losses=losses), evaluations=5)

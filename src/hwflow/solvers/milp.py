@@ -3,25 +3,25 @@
 Scores are losses of quality by single changes of the default plan (HANT, arXiv:2107.10624, scores
 replaced operations in this way; probes beyond the limits count in the budget). The costs are exact
 where they add up over layers (:mod:`hwflow.solvers.additive`), else linearised around answer after
-answer (:mod:`hwflow.solvers.sequential`). After one plan within the limits and
-the single changes, the program's answer is evaluated; the scores learn from it, and the program is
-solved again until it answers with a plan that is known. Then come the answers for tighter budgets
-of each cost objective, answers that differ from the best in many choices, the next best ones, and
-at last random plans.
+answer (:mod:`hwflow.solvers.sequential`). After one plan within the limits and the single changes
+(none where `losses` are given), the program's answer is evaluated; the scores learn from it, and
+the program is solved again until it answers with a plan that is known. Then come the answers for
+tighter budgets of each cost objective, answers that differ from the best in many choices, the next
+best ones, and at last random plans.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, ClassVar
 
 import numpy as np
 
-from hwflow.cost import Limits
-from hwflow.errors import HwflowError, InfeasibleError
+from hwflow.cost import Floats, Limits
+from hwflow.errors import HwflowError, InfeasibleError, unknown_name
 from hwflow.front import Trial
 from hwflow.problem import Problem
 from hwflow.reach import feasible_plan
@@ -31,7 +31,7 @@ from hwflow.solvers.program import Answer, OneOfEach
 from hwflow.solvers.program_model import Effort
 from hwflow.solvers.random import shuffled_plans
 from hwflow.solvers.sequential import best_plan
-from hwflow.space import Plan
+from hwflow.space import Plan, Space
 
 EFFORT = Effort(gap=1e-3, nodes=500)
 """No limit of time, so that a search can be repeated and resumed."""
@@ -63,6 +63,10 @@ class MILP:
     """Diverse answers asked for."""
     next_best: int = 100
     """Next best answers asked for."""
+    losses: Mapping[str, Sequence[float]] | None = None
+    """What each option of a choice loses alone, in units of the quality, by the choice's name.
+
+    With them no single change is evaluated; a choice that is not named loses nothing."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.overlap <= 1:
@@ -73,7 +77,7 @@ class MILP:
 
     def run(self, problem: Problem, evaluate: Evaluate) -> None:
         """Ask for the program's answers, then for all other plans."""
-        search = _Search(problem, evaluate)
+        search = _Search(problem, evaluate, self.losses)
         if search.additive.sites:
             search.settle()
             search.descend(self.rungs)
@@ -86,30 +90,52 @@ class MILP:
 
     def settings(self) -> dict[str, Any]:
         """Return everything that decides what it asks for."""
-        return {
+        found: dict[str, Any] = {
             "seed": self.seed,
             "rungs": self.rungs,
             "overlap": self.overlap,
             "diverse": self.diverse,
             "next_best": self.next_best,
         }
+        if self.losses is not None:
+            found["losses"] = {name: list(row) for name, row in sorted(self.losses.items())}
+        return found
 
 
 class _Search:
     """The program of a problem, and what was asked for so far."""
 
-    def __init__(self, problem: Problem, evaluate: Evaluate) -> None:
+    def __init__(
+        self, problem: Problem, evaluate: Evaluate, losses: Mapping[str, Sequence[float]] | None
+    ) -> None:
         self.additive = Additive.of(problem)
         self.asked: dict[Plan, Trial] = {}
         """Plans evaluated as answers, in their order."""
         self._problem, self._evaluate = problem, evaluate
-        changes = self.additive.changes
         start = feasible_plan(problem)
         (self.asked[start],) = evaluate([start])  # so that a small budget has a result
-        first, *others = evaluate.probe([problem.space.default, *changes.values()])
-        single = {key: _quality(trial) for key, trial in zip(changes, others, strict=True)}
-        self._scores = Scores(self.additive, _quality(first), single)
+        self._scores = self._scored() if losses is None else self._given(losses)
         self._learn(start)
+
+    def _scored(self) -> Scores:
+        """Return scores from evaluating every single change."""
+        changes = self.additive.changes
+        plans = [self._problem.space.default, *changes.values()]
+        first, *others = self._evaluate.probe(plans)
+        single = {key: _quality(trial) for key, trial in zip(changes, others, strict=True)}
+        return Scores(self.additive, _quality(first), single)
+
+    def _given(self, losses: Mapping[str, Sequence[float]]) -> Scores:
+        """Return scores that were measured before; HwflowError where they do not fit the space."""
+        space = self._problem.space
+        (first,) = self._evaluate.probe([space.default])
+        table = fitting(space, losses)
+        changes = self.additive.changes
+        single = {
+            (site, option): _quality(first) - float(table[self.additive.sites[site]][option])
+            for site, option in changes
+        }
+        return Scores(self.additive, _quality(first), single)
 
     @property
     def best(self) -> list[Plan]:
@@ -225,6 +251,33 @@ class _Search:
             for name, value in excess.items()
             if value > (0.0 if name in strict else 1e-9 * abs(wanted[name]))
         }
+
+
+def fitting(space: Space, losses: Mapping[str, Sequence[float]]) -> list[Floats]:
+    """Return losses by choice in the space's order, zeros for choices that are not named.
+
+    Raises HwflowError for unknown choices, and where a choice has another number of options.
+    """
+    names = [choice.name for choice in space.choices]
+    for name in losses:
+        if name not in names:
+            raise HwflowError(unknown_name("choice", name, names))
+    table = [
+        np.array(losses.get(choice.name, [0.0] * len(choice.options)), dtype=float)
+        for choice in space.choices
+    ]
+    for choice, row in zip(space.choices, table, strict=True):
+        if row.shape != (len(choice.options),):
+            raise HwflowError(
+                f"Choice {choice.name!r} has {len(choice.options)} options, but losses of shape "
+                f"{row.shape} were given. Give one for each option, in their order."
+            )
+        if not np.isfinite(row).all():
+            raise HwflowError(
+                f"The losses of choice {choice.name!r} are not all finite numbers. Leave options "
+                "that cannot be used out of the space."
+            )
+    return table
 
 
 def _solved(program: OneOfEach) -> Answer | None:
