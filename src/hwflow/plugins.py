@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from hwflow.errors import HwflowError, unknown_name
 
-Kind = Literal["costs", "edits", "qualities", "solvers"]
+Kind = Literal["costs", "edits", "operations", "qualities", "solvers"]
 
 
 def names(kind: Kind) -> list[str]:
