@@ -309,7 +309,8 @@ def machine_table(machines: Sequence[Mapping[str, Any]]) -> Table:
         table.add_column(heading, justify="left" if left else "right", no_wrap=heading != "what")
     for row in machines:
         table.add_row(
-            row["name"], f"{row['pes']:,}", show(row["peak_macs_per_s"], "MAC/s"),
+            row["name"], "-" if row["pes"] is None else f"{row['pes']:,}",
+            show(row["peak_macs_per_s"], "MAC/s"),
             show(row["area_um2"], "um2", 2), row["description"],
         )  # fmt: skip
     return table

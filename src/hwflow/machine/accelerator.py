@@ -16,13 +16,15 @@ from dataclasses import asdict
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, field_validator, model_validator
 
+from hwflow.machine import file
 from hwflow.machine.area import AreaPart, FpgaResources, has_area, memory_part, pe_part
+from hwflow.machine.device import Device
 from hwflow.machine.engines import Bismo, Engine
 from hwflow.machine.figures import (
     Area,
@@ -35,7 +37,6 @@ from hwflow.machine.figures import (
     Width,
     figures,
 )
-from hwflow.machine.file import load as _load
 from hwflow.machine.file import names as machine_names
 from hwflow.machine.hardware import Array, Level, MacEnergy, Scratchpads, Store
 from hwflow.units import FLOAT_BITS
@@ -279,6 +280,13 @@ def load_machine(name_or_path: str | Path) -> Accelerator:
     """Return a machine by the name of a preset or plug-in, or from a .yaml file.
 
     Raises MachineError for an unknown name (with the nearest) and for a file with a fault (with
-    the file and the key).
+    the file and the key). A file of the kind "device" gives a :class:`Device`: it takes an
+    accelerator's place wherever costs are measured, and tells whoever asks it for an array.
     """
-    return _load(name_or_path, Accelerator)
+    plain = file.read(name_or_path)
+    shown = file.shown_as(name_or_path)
+    if plain.get("kind") != "device":
+        return file.checked(shown, plain, Accelerator)
+    if plain.get("table") is not None:
+        plain["table"] = file.find(name_or_path).parent / str(plain["table"])
+    return cast(Accelerator, file.checked(shown, plain, Device))

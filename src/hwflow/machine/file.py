@@ -53,9 +53,19 @@ def names() -> list[str]:
 
 def load(name_or_path: str | Path, model: type[Model]) -> Model:
     """Read the machine called `name_or_path`, or in that file, as a `model`."""
+    return checked(shown_as(name_or_path), read(name_or_path), model)
+
+
+def read(name_or_path: str | Path) -> dict[str, Any]:
+    """Return the keys of a machine's file, with those of the files that it extends."""
     path = find(name_or_path)
-    shown = path.name if path.parent == _PRESETS else str(name_or_path)
-    return checked(shown, {"name": path.stem, **_extended(path, ())}, model)
+    return {"name": path.stem, **_extended(path, ())}
+
+
+def shown_as(name_or_path: str | Path) -> str:
+    """Return what errors call a machine's file."""
+    path = find(name_or_path)
+    return path.name if path.parent == _PRESETS else str(name_or_path)
 
 
 def checked(shown: str, plain: dict[str, Any], model: type[Model]) -> Model:

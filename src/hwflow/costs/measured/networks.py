@@ -41,7 +41,7 @@ def layer_key(layer: Layer) -> str:
 def about(layer: Layer) -> dict[str, object]:
     """Return the description that a layer's key is made of, plain data."""
     check_bits(layer)
-    plain = {
+    plain: dict[str, object] = {
         "op": layer.op,
         "in": [list(shape) for shape in layer.in_shapes],
         "out": list(layer.out_shape),

@@ -241,7 +241,7 @@ def _pad(graph: Builder, layer: Layer, inputs: Sequence[str]) -> str:
     ends = [layer.attr("before"), layer.attr("after")]
     if layer.attr("mode", "constant") != "constant" or None in ends:
         raise refusal(layer, f"padding of the mode {layer.attr('mode')!r} is not written")
-    return graph.node("Pad", inputs[0], graph.constant(np.ravel(ends), np.int64))
+    return graph.node("Pad", inputs[0], graph.constant(np.array(ends).ravel(), np.int64))
 
 
 def _expand(graph: Builder, layer: Layer, inputs: Sequence[str]) -> str:
