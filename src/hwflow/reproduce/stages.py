@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from hwflow.data import Data
     from hwflow.network import Network
 
-KNOWN = {"hw-flow": "hwflow.reproduce.hw_flow"}
+KNOWN = {
+    "hw-flow": "hwflow.reproduce.hw_flow",
+    "hw-flowq": "hwflow.reproduce.hw_flowq",
+}
 """Reproduction -> the module that has its STAGES."""
 
 Plain = dict[str, Any]

@@ -1,0 +1,92 @@
+"""HAQ: an agent chooses bits, two actions per layer, below a share of the 8-bit network's cost.
+
+Implements the method of "HAQ: Hardware-Aware Automated Quantization with Mixed Precision" (CVPR
+2019, arXiv 1811.08886) for any machine and level; it does not claim to reproduce its tables.
+
+    front = haq(net, data, "bismo", "runs/haq", below=("latency=50%",))
+    front.pick("most accurate").build()
+
+The agent is DDPG, with the figures of HAQ's public code: networks 300-300, rates 1e-4 and 1e-3, tau
+0.01, discount 1, batches of 64, 128 episodes kept, 20 random ones, then noise of 0.5 x 0.99^episode
+on the action. An action a gives round(b_min - 0.5 + a (b_max - b_min + 1)) bits. Where a plan is
+beyond the budget, its bits are lowered until it is not: HAQ goes from the last layer backwards
+(repair "backwards"), and by default what loses least for what it saves goes first ("ratio").
+
+Where ours differs: a tensor that several layers read is one action, which comes after the weights
+of the layer that makes it; the state has the same entries of the layer, in logarithms, beside the
+progress towards the budget; an update is made at the end of an episode, as many as it has steps;
+rewards are accuracies after calibration on validation images where HAQ trains each plan for an
+epoch; first and last layers keep 8 bits, as in HAQ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from hwflow import loop
+from hwflow.data import Data
+from hwflow.front import Front
+from hwflow.loop import Progress
+from hwflow.network import Network
+from hwflow.problem import QUALITY, Problem
+from hwflow.quality.accuracy import Accuracy
+from hwflow.recipes.hw_flowq import BITS, costed, quantization_space
+from hwflow.solvers.ddpg import DDPG
+from hwflow.solvers.ddpg.ratio import Losses
+from hwflow.solvers.ddpg.wall import Repair
+from hwflow.space import Space
+
+
+def haq(
+    network: Network,
+    data: Data,
+    on: str,
+    out: Path | str,
+    *,
+    bits: Sequence[int] = BITS,
+    below: Sequence[str] = ("latency=50%",),
+    repair: Repair = "ratio",
+    losses: Losses = (),
+    level: str = "fine",
+    evaluations: int = 600,
+    warmup: int = 20,
+    images: int | None = 1000,
+    calibration: int = 256,
+    seed: int = 0,
+    qualities: Path | str | None = None,
+    on_trial: Callable[[Progress], None] | None = None,
+) -> Front:
+    """Search, and return the front; its one plan is the most accurate within the limits.
+
+    `below` are limits, absolute or in percent of the 8-bit network. `losses` tell the repair what
+    each option of each choice loses, as sensitivities give; without them it goes by bits. Killed,
+    the same call goes on. Raises InfeasibleError when the limits are out of reach.
+    """
+    space = quantization_space(network, data, bits, calibration)
+    return loop.search(
+        budgeted(space, on, below, level), Accuracy(data.val, limit=images),
+        agent(seed, repair, losses, warmup), out, evaluations=evaluations, seed=seed,
+        qualities=qualities, on_trial=on_trial,
+    )  # fmt: skip
+
+
+def budgeted(space: Space, on: str, below: Sequence[str], level: str = "fine") -> Problem:
+    """Return the problem: accuracy alone, below limits in percent of the 8-bit network."""
+    problem = costed(level, space, on, below, ())
+    return Problem(space, on, problem.cost, problem.below, (QUALITY,))
+
+
+def agent(
+    seed: int,
+    repair: Repair = "ratio",
+    losses: Losses = (),
+    warmup: int = 20,
+    decay: float = 0.99,
+    hardware: bool = False,
+) -> DDPG:
+    """Return HAQ's agent; `hardware` adds HW-Flow's entries to its state."""
+    return DDPG(
+        seed=seed, repair=repair, losses=losses, warmup=warmup, decay=decay, sigma=0.5,
+        replay_episodes=128, hardware=hardware,
+    )  # fmt: skip

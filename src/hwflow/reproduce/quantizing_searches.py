@@ -1,0 +1,147 @@
+"""Stages of HW-FlowQ that search: every contender on every machine, and HAQ's agent at budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+
+from hwflow.errors import InfeasibleError
+from hwflow.front import Trial
+from hwflow.problem import Problem
+from hwflow.quality.accuracy import Accuracy
+from hwflow.recipes.haq import agent, budgeted
+from hwflow.recipes.hw_flowq import costed
+from hwflow.reproduce.quantizing import (
+    described,
+    evaluations,
+    free_problem,
+    population,
+    searched,
+    searched_front,
+    space_of,
+    trials_of,
+)
+from hwflow.reproduce.stages import Plain, Settings
+from hwflow.solvers import Solver
+from hwflow.solvers.ddpg.wall import Repair
+from hwflow.solvers.nsga2 import NSGA2
+from hwflow.solvers.random import Random
+from hwflow.solvers.uniform import Uniform
+
+FINALISTS = 8
+"""Plans of a search that are scored on all validation images before one is taken."""
+
+Maker = Callable[[Settings, Problem, int], Solver]
+
+CONTENDERS: Mapping[str, Maker] = {
+    "nsga2": lambda settings, problem, seed: NSGA2(seed, population=population(settings)),
+    "random": lambda settings, problem, seed: Random(seed),
+    "uniform": lambda settings, problem, seed: Uniform(seed),
+}
+ONCE = ("uniform",)
+"""Contenders in which nothing is drawn."""
+
+REPAIRS: Mapping[str, Repair] = {"ratio": "ratio", "haq": "backwards"}
+"""How HAQ's agent is kept within its budget: our repair, and its own."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network whose bits are searched on a machine by a contender, from a seed."""
+
+    network: str
+    machine: str
+    contender: str
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """Its name in files."""
+        return f"{self.network}-{self.machine}-{self.contender}-{self.seed}"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A network for HAQ's agent on a machine, below a share of the 8-bit network's cost."""
+
+    network: str
+    machine: str
+    metric: str
+    share: float
+    repair: str
+    """A key of REPAIRS."""
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """Its name in files."""
+        metric = "" if self.metric == "latency" else f"{self.metric}-"
+        return f"{self.network}-{self.machine}-{metric}{self.share:g}-{self.repair}-{self.seed}"
+
+    @property
+    def below(self) -> tuple[str, ...]:
+        """The limit as text."""
+        return (f"{self.metric}={100 * self.share:g}%",)
+
+
+def search_stage(settings: Settings, case: Case) -> Plain:
+    """Search for accuracy, energy and latency on the fine level."""
+    problem = free_problem(settings, case.network, case.machine)
+    solver = CONTENDERS[case.contender](settings, problem, case.seed)
+    folder = f"searches/{case.key}"
+    front = searched(settings, case.network, problem, solver, folder, case.seed)
+    trials = trials_of(settings.out / folder)
+    return {"case": asdict(case)} | searched_front(problem, trials, front)
+
+
+def haq_stage(settings: Settings, case: Budget) -> Plain:
+    """Let HAQ's agent search below a budget; its answer is the best on all validation images."""
+    head = {"case": asdict(case)}
+    problem = budgeted(space_of(settings, case.network), case.machine, case.below)
+    try:
+        found = haq_searched(settings, case, problem)
+    except InfeasibleError as error:
+        return head | {"infeasible": str(error)}
+    free = costed("fine", problem.space, case.machine, (), ("energy", "latency"))
+    answer, worth = taken(settings, case.network, problem, found)
+    return head | {
+        "evaluations": len(found), "validation": worth, "answer": described(free, answer),
+        "best": [trial.value("accuracy") for trial in running(found)],
+        "front": searched_front(free, found, ())["hypervolumes"],
+        "evaluation_cpu_s": sum(trial.seconds for trial in found),
+    }  # fmt: skip
+
+
+def haq_searched(settings: Settings, case: Budget, problem: Problem) -> list[Trial]:
+    """Return the plans that the agent evaluated, made now or before."""
+    warmup = 2 if evaluations(settings, case.network) < 40 else 20
+    solver = agent(case.seed, REPAIRS[case.repair], warmup=warmup)
+    folder = f"haq/{case.key}"
+    searched(settings, case.network, problem, solver, folder, case.seed)
+    return [trial for trial in trials_of(settings.out / folder) if trial.feasible]
+
+
+def running(trials: list[Trial]) -> list[Trial]:
+    """Return the best trial after each evaluation."""
+    best: list[Trial] = []
+    for trial in trials:
+        better = not best or trial.value("accuracy") > best[-1].value("accuracy")
+        best.append(trial if better else best[-1])
+    return best
+
+
+def taken(
+    settings: Settings, name: str, problem: Problem, trials: list[Trial]
+) -> tuple[Trial, float]:
+    """Return the plan that is best on the whole validation split, of the best in the search."""
+    best = sorted(trials, key=lambda trial: (-trial.value("accuracy"), trial.number))[:FINALISTS]
+    worth = [validation(settings, name, problem, trial) for trial in best]
+    index = max(range(len(best)), key=worth.__getitem__)
+    return best[index], worth[index]
+
+
+def validation(settings: Settings, name: str, problem: Problem, trial: Trial) -> float:
+    """Return a plan's accuracy on all validation images."""
+    val = settings.splits(settings.network(name)).val
+    limit = 200 if settings.quick else None
+    return Accuracy(val, limit=limit).score(trial.plan, problem.space.apply)
