@@ -61,17 +61,17 @@ def fake_quantize(
     low, high = grid(bits, signed)
     _check_shapes(x, scale, zero_point, axis)
     if signed and bits == 1:
-        step = _spread(scale, x, axis).to(x.dtype)
+        step = spread(scale, x, axis).to(x.dtype)
         return torch.where(x < 0, -step, step)
-    step = _spread(scale, x, axis)
+    step = spread(scale, x, axis)
     levels = x.div(step).round_()
     if signed:
         return levels.clamp_(low, high).mul_(step).to(x.dtype)
-    zero = _spread(zero_point, x, axis)
+    zero = spread(zero_point, x, axis)
     return levels.add_(zero).clamp_(low, high).sub_(zero).mul_(step).to(x.dtype)
 
 
-def _spread(values: Tensor, x: Tensor, axis: int) -> Tensor:
+def spread(values: Tensor, x: Tensor, axis: int) -> Tensor:
     """Shape per-index values so that they broadcast along `axis` of `x`."""
     if axis < 0:
         return values.reshape(())
@@ -98,23 +98,28 @@ def _(x: Tensor, scale: Tensor, zero_point: Tensor, bits: int, signed: bool, axi
     return torch.empty_like(x)
 
 
-def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+def keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    """Keep what the gradients need."""
     x, scale, zero_point, ctx.bits, ctx.signed, ctx.axis = inputs
     ctx.save_for_backward(x, scale, zero_point, output if ctx.needs_input_grad[1] else None)
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    return (*gradients(ctx, grad), None, None, None, None)
+
+
+def gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """Return the gradients of a value and of its scale, from what :func:`keep` has kept."""
     x, scale, zero_point, output = ctx.saved_tensors
     inside = _inside(x, scale, zero_point, ctx.bits, ctx.signed, ctx.axis)
     to_x = (grad if inside is None else grad * inside) if ctx.needs_input_grad[0] else None
     if output is None:
-        return to_x, None, None, None, None, None
+        return to_x, None
     # d out / d scale = out / scale - x / scale inside the range, out / scale where it clips
     passed = 0 if inside is None else x * inside
-    slope = grad * (output - passed) / _spread(scale, x, ctx.axis)
+    slope = grad * (output - passed) / spread(scale, x, ctx.axis)
     others = [a for a in range(x.dim()) if a != ctx.axis]
-    to_scale = (slope.sum(others) if others else slope).reshape(scale.shape).to(scale.dtype)
-    return to_x, to_scale, None, None, None, None
+    return to_x, (slope.sum(others) if others else slope).reshape(scale.shape).to(scale.dtype)
 
 
 def _inside(
@@ -124,10 +129,10 @@ def _inside(
     if signed and bits == 1:
         return None
     low, high = grid(bits, signed)
-    level = torch.round(x / _spread(scale, x, axis))
+    level = torch.round(x / spread(scale, x, axis))
     if not signed:
-        level = level + _spread(zero_point, x, axis)
+        level = level + spread(zero_point, x, axis)
     return (level >= low) & (level <= high)
 
 
-fake_quantize.register_autograd(_backward, setup_context=_setup)
+fake_quantize.register_autograd(_backward, setup_context=keep)

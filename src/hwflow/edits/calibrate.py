@@ -1,9 +1,10 @@
 """Scales of quantisers from weights and from observed activations.
 
-A scale is the one whose grid gives the least mean squared error over a list of clipping ranges:
-the full range shrunk by factors between 1 and a smallest one, then refined between the neighbours
-of the best. Weights of one bit take +-mean|w| (Rastegari et al., XNOR-Net, arXiv 1603.05279), the
-minimum in closed form.
+By default a scale is the one whose grid gives the least mean squared error over a list of clipping
+ranges: the full range shrunk by factors between 1 and a smallest one, then refined between the
+neighbours of the best. Others: the full range itself, or for activations the range of least
+divergence of histograms (:mod:`hwflow.edits.histogram`). Weights of one bit take +-mean|w|
+(Rastegari et al., XNOR-Net, arXiv 1603.05279), the minimum in closed form.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from hwflow.edits.histogram import least_divergence
+from hwflow.edits.methods import Calibration
 from hwflow.errors import DataError, ModelError
 from hwflow.extract.call import is_quantizer
 from hwflow.fake_quantize import fake_quantize, grid
+from hwflow.learned_grids import dorefa
 
 SAMPLES = 16384
 """How many values of a tensor the search for its range looks at."""
@@ -59,15 +63,19 @@ class Observed:
     """How many values it was seen to hold in all."""
 
 
-def weight_scale(weight: Tensor, bits: int, axis: int) -> Scale:
-    """Return the symmetric grid of least squared error, one scale per index of `axis` (-1: one)."""
-    rows = weight.detach().float().cpu().reshape(1, -1)
-    if axis >= 0:
-        rows = weight.detach().float().cpu().movedim(axis, 0).reshape(weight.shape[axis], -1)
+def weight_scale(weight: Tensor, bits: int, axis: int, fit: bool = True) -> Scale:
+    """Return the symmetric grid of least squared error, one scale per index of `axis` (-1: one).
+
+    Without `fit` it is that of the whole range, except for one bit.
+    """
+    rows = _rows(weight, axis)
     zero = torch.zeros(len(rows), dtype=torch.int32)
     if bits == 1:
         return Scale(_positive(rows.abs().mean(dim=1)), zero, signed=True, axis=axis)
     widest = _positive(rows.abs().amax(dim=1)) / grid(bits, signed=True)[1]
+
+    if not fit:
+        return Scale(widest, zero, signed=True, axis=axis)
 
     def make(factor: Tensor) -> Scale:
         return Scale(widest * factor, zero, signed=True, axis=0)
@@ -76,8 +84,35 @@ def weight_scale(weight: Tensor, bits: int, axis: int) -> Scale:
     return Scale(best.scale, zero, signed=True, axis=axis)
 
 
-def activation_scale(seen: Observed, bits: int) -> Scale:
-    """Return the grid of least squared error: half-wave if no value is below 0, else asymmetric.
+def _rows(weight: Tensor, axis: int) -> Tensor:
+    """Return the weights that share a scale as a row, one per index of `axis`."""
+    weight = weight.detach().float().cpu()
+    return weight.reshape(1, -1) if axis < 0 else weight.movedim(axis, 0).flatten(1)
+
+
+def dorefa_scale(weight: Tensor, bits: int, axis: int, faithful: bool) -> Scale:
+    """Return the factors with which DoReFa's weights come nearest to `weight`; 1 if `faithful`.
+
+    Signed says that there is no zero point; the levels are those of ``hwflow::dorefa``.
+    """
+    axis = -1 if faithful else axis
+    rows = _rows(weight, axis)
+    ones, zero = torch.ones(len(rows)), torch.zeros(len(rows), dtype=torch.int32)
+    if faithful or bits == 1:
+        return Scale(ones, zero, signed=True, axis=axis)
+    made = dorefa(rows, ones, zero, bits, True, 0 if axis >= 0 else -1)
+    factor = (rows * made).sum(1) / made.square().sum(1)
+    return Scale(_positive(factor), zero, signed=True, axis=axis)
+
+
+def unit_scale(bits: int) -> Scale:
+    """Return the grid of [0, 1]."""
+    step = torch.tensor(1 / grid(bits, signed=False)[1])
+    return Scale(step, torch.tensor(0, dtype=torch.int32), signed=False)
+
+
+def activation_scale(seen: Observed, bits: int, calibration: Calibration = "mse") -> Scale:
+    """Return the grid of a calibration: half-wave if no value is below 0, else asymmetric.
 
     Zero lies on the grid exactly, as padding needs it.
     """
@@ -89,6 +124,16 @@ def activation_scale(seen: Observed, bits: int) -> Scale:
         zero = torch.round(-low * factor.reshape(()) / scale).clamp(0, top)
         return Scale(scale, zero.to(torch.int32), signed=False)
 
+    if calibration == "minmax":
+        return make(torch.ones(1))
+    if calibration == "kl":
+
+        def figures(factor: float) -> tuple[float, int]:
+            found = make(torch.tensor(factor))
+            return float(found.scale), int(found.zero_point)
+
+        best = least_divergence(seen.values, low, high, bits, figures, _SMALLEST_ACTIVATION_RANGE)
+        return make(torch.tensor(best))
     rows = seen.values.reshape(1, -1)
     return make(_best_factor(rows, bits, make, _SMALLEST_ACTIVATION_RANGE))
 
@@ -117,7 +162,7 @@ def _positive(scale: Tensor) -> Tensor:
 
 
 def observe(
-    module: fx.GraphModule, nodes: Mapping[str, fx.Node], inputs: Tensor
+    module: fx.GraphModule, nodes: Mapping[str, fx.Node], inputs: Tensor, samples: int = SAMPLES
 ) -> dict[str, Observed]:
     """Run `inputs` through `module` and return what each named node was seen to hold.
 
@@ -126,7 +171,7 @@ def observe(
     """
     if len(inputs) == 0:
         raise DataError("There are no calibration inputs. Give at least one, better 100 or more.")
-    watch = _Watch(module, nodes, -(-len(inputs) // CHUNK))
+    watch = _Watch(module, nodes, -(-len(inputs) // CHUNK), samples)
     with torch.no_grad():
         for chunk in torch.split(inputs, CHUNK):
             watch.run(chunk)
@@ -136,12 +181,15 @@ def observe(
 class _Watch(fx.Interpreter):
     """Runs a graph in floats, past its quantisers, and keeps some values of the watched nodes."""
 
-    def __init__(self, module: fx.GraphModule, nodes: Mapping[str, fx.Node], chunks: int) -> None:
+    def __init__(
+        self, module: fx.GraphModule, nodes: Mapping[str, fx.Node], chunks: int, samples: int
+    ) -> None:
         super().__init__(module)
         self.names: dict[fx.Node, list[str]] = {}
         for name, node in nodes.items():
             self.names.setdefault(node, []).append(name)
-        self.quota = -(-SAMPLES // chunks)
+        self.samples = samples
+        self.quota = -(-samples // chunks)
         self.kept: dict[str, list[Observed]] = {name: [] for name in nodes}
         self.random = torch.Generator().manual_seed(0)
 
@@ -167,12 +215,12 @@ class _Watch(fx.Interpreter):
         return Observed(flat[drawn].float().cpu(), low, high, len(flat))
 
     def observed(self, name: str) -> Observed:
-        return together(self.kept[name])
+        return together(self.kept[name], self.samples)
 
 
-def together(seen: Sequence[Observed]) -> Observed:
+def together(seen: Sequence[Observed], samples: int = SAMPLES) -> Observed:
     """Return what several tensors hold as one; each gives values by its share of the elements."""
     elements = sum(o.elements for o in seen)
-    shares = [-(-SAMPLES * o.elements // elements) for o in seen]
+    shares = [-(-samples * o.elements // elements) for o in seen]
     values = torch.cat([o.values[:share] for o, share in zip(seen, shares, strict=True)])
     return Observed(values, min(o.low for o in seen), max(o.high for o in seen), elements)

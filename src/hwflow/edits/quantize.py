@@ -2,14 +2,14 @@
 
 Weights lie on symmetric grids, one scale per output channel; activations on half-wave grids where
 they are never negative, else asymmetric ones, one scale per tensor, calibrated on the network's
-calibration inputs. Tensors that meet in an add share their bits, tensors that are passed on
-(reshape, concat, max-pool, ...) share bits and scale: :attr:`Workload.bit_groups`. First and last
-layers keep 8 bits by default.
+calibration inputs. Other quantisers: :mod:`hwflow.edits.methods`. Tensors that meet in an add share
+their bits, tensors that are passed on (reshape, concat, max-pool, ...) share bits and scale:
+:attr:`Workload.bit_groups`. First and last layers keep 8 bits by default.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -17,6 +17,8 @@ import numpy as np
 from hwflow.cost import Bits
 from hwflow.design import Design
 from hwflow.edits.fuse import FusePart, read
+from hwflow.edits.match import match
+from hwflow.edits.methods import Calibration, Mend, Method, QuantizerName
 from hwflow.edits.quantizers import passes, prepared, quantized, tensor_sites, weight_sites
 from hwflow.errors import HwflowError, unknown_name
 from hwflow.fake_quantize import check_bits
@@ -43,6 +45,8 @@ class Quantize:
     """Bits of tensors, by the name of any layer or input of the bit group."""
     heirs: Mapping[str, str] = field(default_factory=dict)
     """What may be missing -> the tensor that gets its bits where that has none, or ""."""
+    method: Method = Method()
+    """The quantiser, and how it is calibrated."""
 
     def __post_init__(self) -> None:
         for name in ("weights", "tensors"):
@@ -51,7 +55,7 @@ class Quantize:
             object.__setattr__(self, name, kept)
 
     def __hash__(self) -> int:
-        return hash((tuple(self.weights.items()), tuple(self.tensors.items())))
+        return hash((tuple(self.weights.items()), tuple(self.tensors.items()), self.method))
 
     def following(self, heirs: Mapping[str, str]) -> Quantize:
         """Return the edit for a network from which some of these layers may be missing."""
@@ -81,7 +85,10 @@ class Quantize:
         scale_groups = {name: workload.bit_groups[name] for name in ready.tensors}
         _check_tensors(workload, bits, scale_groups.values())
         tensors = {name: bits[group] for name, group in scale_groups.items() if group in bits}
-        return network.with_module(quantized(ready, own.weights, tensors))
+        module = quantized(ready, own.weights, tensors, self.method)
+        if self.method.mend == "statistics":
+            match(module, ready.graph, ready.inputs)
+        return network.with_module(module)
 
     def _left(self, workload: Workload) -> Quantize:
         """Return the edit of what the workload has; bits go by groups, the first tensor's count."""
@@ -96,7 +103,7 @@ class Quantize:
             if heir:  # an unknown name is reported by who looks it up
                 found.setdefault(groups.get(heir, heir), self.tensors[name])
         weights = {n: b for n, b in self.weights.items() if n in workload or n not in self.heirs}
-        return Quantize(weights, found)
+        return Quantize(weights, found, method=self.method)
 
     def _check_weights(self, workload: Workload, known: Collection[str]) -> None:
         for name in self.weights:
@@ -135,13 +142,18 @@ class QuantizePart:
     """Bits that are no choice: those of the first and the last layers."""
     kind = "quantize"
 
+    @property
+    def digest(self) -> Callable[[], str] | None:
+        """What a study must not mix; None for what there was before there were several methods."""
+        return None if self.fixed.method == Method() else self.fixed.method.digest
+
     def edit(self, values: Mapping[str, Value]) -> Quantize:
         """Return the edit for these values of the choices."""
         weights, tensors = dict(self.fixed.weights), dict(self.fixed.tensors)
         for name, value in values.items():
             kind, _, place = name.partition(":")
             (weights if f"{kind}:" == WEIGHT else tensors)[place] = int(value)
-        return Quantize(weights, tensors)
+        return Quantize(weights, tensors, method=self.fixed.method)
 
     def bits(self, workload: Workload, plans: Sequence[Plan]) -> Bits:
         """Return the bits of `workload` under each plan, rows in the order of `plans`."""
@@ -187,6 +199,10 @@ def quantize(
     activations: Sequence[int] | None = None,
     first_last: int | None = 8,
     layers: Collection[str] | None = None,
+    quantizer: QuantizerName = "calibrated",
+    calibration: Calibration = "mse",
+    mend: Mend = "none",
+    faithful: bool = False,
 ) -> Space:
     """Return the space of mixed precisions: bits per weight and per group of tensors.
 
@@ -195,9 +211,17 @@ def quantize(
     fixes the bits of the weights and inputs of the layers nothing multiplies before or after; None
     makes them choices too. `layers` limits all this to some layers. The default of a choice is its
     highest option. Batch normalisations are folded first.
-    Raises HwflowError for bits outside the range, unknown layers or a network with nothing to
+
+    `quantizer` is "calibrated", "lsq", "pact" or "dorefa" (:mod:`hwflow.edits.methods`): before any
+    training the first three give the same network. `calibration` takes ranges by least squared
+    error ("mse"), by the divergence of histograms ("kl", activations only) or whole ("minmax").
+    `mend` = "statistics" gives every channel of every layer with a quantised weight the mean and
+    variance it had (:mod:`hwflow.edits.match`). `faithful` takes DoReFa's ranges as published.
+
+    Raises HwflowError for bits outside the range, unknown names, or a network with nothing to
     quantise.
     """
+    method = Method(quantizer, calibration, mend, faithful)
     workload, sites = _sites(source)
     chosen = _layers(workload, layers)
     ends = _ends(workload) if first_last is not None else frozenset()
@@ -211,6 +235,7 @@ def quantize(
     fixed = Quantize(
         {n: first_last for n in named if n in ends} if first_last else {},
         {g: first_last for g in groups if g in edge_groups} if first_last else {},
+        method=method,
     )
     if not named and not groups:
         raise HwflowError(f"Network {workload.name!r} has nothing to quantise among these layers.")

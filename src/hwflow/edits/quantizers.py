@@ -9,21 +9,28 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
+from hwflow.edits import histogram
 from hwflow.edits.calibrate import (
+    SAMPLES,
     Observed,
     Scale,
     activation_scale,
+    dorefa_scale,
     observe,
     together,
+    unit_scale,
     weight_scale,
 )
+from hwflow.edits.methods import Method
+from hwflow.edits.placing import QUANTIZERS as QUANTIZERS
+from hwflow.edits.placing import Place
 from hwflow.edits.remember import Remembered
 from hwflow.edits.trainable import TrainableGraph, trainable
 from hwflow.errors import HwflowError, ModelError
@@ -32,9 +39,6 @@ from hwflow.extract.constants import constant
 from hwflow.extract.exported import Extraction, export_network, is_exported, read_graph
 from hwflow.network import Network
 from hwflow.workload import PRESERVING_OPS, Layer, Workload
-
-QUANTIZERS = "hwflow_quantizers"
-"""The submodule of a quantised network that holds the scales."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +111,8 @@ class Prepared:
     """The network for any batch, in eval mode; it shares the network's parameters."""
     found: Extraction
     calibration: Tensor | None
-    _weight_scales: dict[tuple[str, int], Scale] = field(default_factory=dict)
-    _tensor_scales: dict[tuple[str, int], Scale] = field(default_factory=dict)
+    _scales: dict[tuple[str, str, int, Method], Scale] = field(default_factory=dict)
+    _seen: dict[int, dict[str, Observed]] = field(default_factory=dict)
 
     @property
     def workload(self) -> Workload:
@@ -141,9 +145,10 @@ class Prepared:
             labels[name] = label
         return labels
 
-    def weight_scale(self, layer: str, bits: int) -> Scale:
+    def weight_scale(self, layer: str, bits: int, method: Method = Method()) -> Scale:
         """Return the scales of a layer's weight, one per output channel."""
-        if (layer, bits) not in self._weight_scales:
+        key = ("weight", layer, bits, method)
+        if key not in self._scales:
             value = constant(self.graph, self.weights[layer].value)
             if not torch.isfinite(value).all():
                 raise ModelError(
@@ -151,33 +156,49 @@ class Prepared:
                     "Load the network with sound weights."
                 )
             axis = _channel_axis(self.workload[layer], value)
-            self._weight_scales[layer, bits] = weight_scale(value, bits, axis)
-        return self._weight_scales[layer, bits]
+            self._scales[key] = (
+                dorefa_scale(value, bits, axis, method.faithful)
+                if method.quantizer == "dorefa"
+                else weight_scale(value, bits, axis, method.fits)
+            )
+        return self._scales[key]
 
-    def tensor_scale(self, group: str, bits: int) -> Scale:
+    def tensor_scale(self, group: str, bits: int, method: Method = Method()) -> Scale:
         """Return the scale of a scale group, from the calibration inputs."""
-        if (group, bits) not in self._tensor_scales:
-            self._tensor_scales[group, bits] = activation_scale(self._observed[group], bits)
-        return self._tensor_scales[group, bits]
+        images = {self.workload.scale_groups[i.name] for i in self.workload.inputs}
+        if method.faithful and group not in images:
+            return unit_scale(bits)
+        key = ("tensor", group, bits, method)
+        if key not in self._scales:
+            samples = histogram.SAMPLES if method.calibration == "kl" else SAMPLES
+            seen = self._observed(samples)[group]
+            self._scales[key] = activation_scale(seen, bits, method.calibration)
+        return self._scales[key]
 
-    @cached_property
-    def _observed(self) -> dict[str, Observed]:
+    def _observed(self, samples: int) -> dict[str, Observed]:
+        if samples not in self._seen:
+            nodes = {
+                f"{group}/{index}": site.value
+                for group, sites in self.tensors.items()
+                for index, site in enumerate(sites)
+            }
+            seen = observe(self.graph, nodes, self.inputs, samples)
+            self._seen[samples] = {
+                group: together([seen[f"{group}/{i}"] for i in range(len(sites))], samples)
+                for group, sites in self.tensors.items()
+            }
+        return self._seen[samples]
+
+    @property
+    def inputs(self) -> Tensor:
+        """The calibration inputs; HwflowError where there are none."""
         if self.calibration is None:
             raise HwflowError(
                 f"Network {self.name!r} has no calibration inputs, which the ranges of "
                 "activations are taken from. Give some, better 100 or more of the training data: "
                 "network.calibrated(inputs)."
             )
-        nodes = {
-            f"{group}/{index}": site.value
-            for group, sites in self.tensors.items()
-            for index, site in enumerate(sites)
-        }
-        seen = observe(self.graph, nodes, self.calibration)
-        return {
-            group: together([seen[f"{group}/{index}"] for index in range(len(sites))])
-            for group, sites in self.tensors.items()
-        }
+        return self.calibration
 
 
 @Remembered
@@ -190,7 +211,10 @@ def prepared(network: Network) -> Prepared:
 
 
 def quantized(
-    ready: Prepared, weights: Mapping[str, int], tensors: Mapping[str, int]
+    ready: Prepared,
+    weights: Mapping[str, int],
+    tensors: Mapping[str, int],
+    method: Method = Method(),
 ) -> TrainableGraph:
     """Return a copy of the network with quantisers.
 
@@ -199,76 +223,23 @@ def quantized(
     """
     module = copy.deepcopy(ready.graph)
     twins = dict(zip(ready.graph.graph.nodes, module.graph.nodes, strict=True))
-    holder = _holder(module)
     for layer, bits in weights.items():
-        place = _Place(module, holder, f"{ready.labels[layer]}_weight")
-        place.quantize([ready.weights[layer]], twins, ready.weight_scale(layer, bits), bits)
+        place = Place(module, f"{ready.labels[layer]}_weight", method, is_weight=True)
+        site = ready.weights[layer]
+        place.quantize(
+            [(twins[site.value], _twin(twins, site))], ready.weight_scale(layer, bits, method), bits
+        )
     for group, bits in tensors.items():
-        place = _Place(module, holder, ready.labels[group])
-        place.quantize(ready.tensors[group], twins, ready.tensor_scale(group, bits), bits)
+        place = Place(module, ready.labels[group], method)
+        sites = [(twins[site.value], _twin(twins, site)) for site in ready.tensors[group]]
+        place.quantize(sites, ready.tensor_scale(group, bits, method), bits)
     module.graph.lint()
     module.recompile()
     return module
 
 
-def _holder(module: nn.Module) -> nn.Module:
-    if not hasattr(module, QUANTIZERS):
-        module.add_module(QUANTIZERS, nn.Module())
-    return module.get_submodule(QUANTIZERS)
-
-
-@dataclass(frozen=True)
-class _Place:
-    """A grid's buffers in a module, and the nodes that use it."""
-
-    module: TrainableGraph
-    holder: nn.Module
-    label: str
-
-    def quantize(
-        self, sites: Iterable[Site], twins: Mapping[fx.Node, fx.Node], scale: Scale, bits: int
-    ) -> None:
-        """Put quantisers at the twins of `sites`."""
-        self._register(scale, next(self.module.parameters(), scale.scale).device)
-        for site in sites:
-            value = twins[site.value]
-            only = twins[site.reader] if site.reader else None
-            _take_out(self.module.graph, value, only)
-            node = self._insert(value, scale, bits)
-            for reader in [only] if only else list(value.users):
-                if reader is not node:
-                    reader.replace_input_with(value, node)
-
-    def _register(self, scale: Scale, device: torch.device) -> None:
-        grid = nn.Module()
-        grid.register_buffer("scale", scale.scale.to(device, copy=True))
-        grid.register_buffer("zero_point", scale.zero_point.to(device, copy=True))
-        self.holder.add_module(self.label, grid)
-
-    def _insert(self, value: fx.Node, scale: Scale, bits: int) -> fx.Node:
-        graph, path = self.module.graph, f"{QUANTIZERS}.{self.label}"
-        with graph.inserting_after(value):
-            step = graph.get_attr(f"{path}.scale")
-        with graph.inserting_after(step):
-            zero = graph.get_attr(f"{path}.zero_point")
-        with graph.inserting_after(zero):
-            node = graph.call_function(
-                torch.ops.hwflow.fake_quantize.default,
-                (value, step, zero, bits, scale.signed, scale.axis),
-            )
-        node.meta = {
-            key: value.meta[key] for key in ("val", "nn_module_stack") if key in value.meta
-        }
-        return node
-
-
-def _take_out(graph: fx.Graph, value: fx.Node, reader: fx.Node | None) -> None:
-    """Take out the quantisers between a value and its reader (all readers by default)."""
-    for node in [user for user in value.users if is_quantizer(user)]:
-        for user in [reader] if reader else list(node.users):
-            user.replace_input_with(node, value)
-        if not node.users:
-            graph.erase_node(node)
+def _twin(twins: Mapping[fx.Node, fx.Node], site: Site) -> fx.Node | None:
+    return None if site.reader is None else twins[site.reader]
 
 
 def _channel_axis(layer: Layer, weight: Tensor) -> int:

@@ -17,6 +17,7 @@ from hwflow.errors import HwflowError, ModelError
 from hwflow.export.integers import in_integers
 from hwflow.export.kinds import Kinds, kinds
 from hwflow.export.operators import DOMAIN, functions, translations
+from hwflow.export.plain import plain, runnable
 from hwflow.export.verify import ExportReport, compare, runtime_name
 from hwflow.extract.exported import export_network, is_exported, read_graph
 from hwflow.network import Network
@@ -53,10 +54,10 @@ def to_onnx(
         raise HwflowError(f"There is no folder {str(path.parent)!r} to write {path.name!r} in.")
     graph = _graph(network)
     found = read_graph(graph, network.name)
-    how = kinds(found.workload)
+    how = kinds(runnable(found))
     integers = [found.values[name].name for name in how.tensors if name in found.values]
     with evaluating(graph):
-        stored = in_integers(graph, integers)
+        stored = in_integers(plain(graph), integers)
     model = _exported(network, stored, opset)
     _mark(model, found.workload, how, opset)
     if inputs is None:

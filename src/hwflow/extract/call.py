@@ -17,8 +17,10 @@ from torch import fx
 from hwflow.extract.nodes import IDENTITY, SUFFIXES, Label, Node, is_leaf
 from hwflow.workload import FLOAT_BITS, Layer, Shape
 
-FAKE_QUANTIZE = "hwflow.fake_quantize.default"
-"""The operator that stands for a quantiser, recognised by name: it may not be registered."""
+QUANTIZER_OPERATORS = frozenset(
+    f"hwflow.{name}.default" for name in ("fake_quantize", "lsq", "pact", "dorefa")
+)
+"""The operators that stand for a quantiser, recognised by name: they may not be registered."""
 
 _WEIGHT = re.compile(r"(^|[._])(parametrizations\.)?weight(_orig|_g|_v|\.original\d*)?$")
 """What a weight's own name adds to the path it is known by."""
@@ -31,7 +33,7 @@ _TURNS = frozenset({"permute", "t", "transpose"})
 
 def is_quantizer(node: object) -> bool:
     """Whether the node is a fake-quantise operator."""
-    return isinstance(node, fx.Node) and str(node.target) == FAKE_QUANTIZE
+    return isinstance(node, fx.Node) and str(node.target) in QUANTIZER_OPERATORS
 
 
 def operator_name(node: fx.Node) -> str:

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from hwflow.errors import HwflowError
+from hwflow.learned_grids import Grid, learned_grids
 from hwflow.train.average import Average
 from hwflow.train.stream import Place
 
@@ -36,6 +38,11 @@ class State:
     """Steps done."""
     place: Place = field(default=Place(0, 0))
     """Of the next batch."""
+
+    @cached_property
+    def grids(self) -> list[Grid]:
+        """Grids with learned scales, which a step must not take below zero."""
+        return learned_grids(self.module)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return everything but step and place."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hwflow.network import Network
 from hwflow.train.augment import Augment
+from hwflow.train.batchnorm import reestimate_batchnorm
 from hwflow.train.distill import Distillation
 from hwflow.train.loop import Progress, train
 from hwflow.train.stream import Trainable
@@ -24,6 +25,8 @@ def finetune(
     share: float = 0.5,
     temperature: float = 4.0,
     ema: float | None = None,
+    clip_decay: float = 0.0,
+    statistics: int = 0,
     batch_size: int = 128,
     seed: int = 0,
     checkpoint: Path | str | None = None,
@@ -34,10 +37,15 @@ def finetune(
 
     The learning rate rises to `lr` in the first tenth and falls in half a cosine; `share` is how
     much the teacher counts, at `temperature`. `checkpoint` lets a killed run go on, `answers` is a
-    folder in which runs share the teacher's outputs; both as in :func:`hwflow.train.train`.
+    folder in which runs share the teacher's outputs; both, and `clip_decay`, as in
+    :func:`hwflow.train.train`. With `statistics` the batch-norm statistics are then the averages
+    over so many training images; normalisations that were folded have none.
     """
-    return train(
+    tuned = train(
         network, split, epochs=epochs, steps=steps, lr=lr, batch_size=batch_size, schedule="cosine",
         augment=augment, teacher=Distillation(teacher, share, temperature, answers), ema=ema,
-        seed=seed, checkpoint=checkpoint, on_step=on_step,
+        clip_decay=clip_decay, seed=seed, checkpoint=checkpoint, on_step=on_step,
     )  # fmt: skip
+    if not statistics:
+        return tuned
+    return reestimate_batchnorm(tuned, split, images=statistics, seed=seed)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from hwflow.errors import HwflowError
+from hwflow.learned_grids import learned_grids
 from hwflow.network import Network
 from hwflow.running import output, seeded, state_digest
 from hwflow.train.augment import Augment, as_augment, augmented
@@ -49,6 +50,7 @@ def train(
     teacher: Network | Distillation | None = None,
     loss: Loss | None = None,
     ema: float | None = None,
+    clip_decay: float = 0.0,
     seed: int = 0,
     checkpoint: Path | str | None = None,
     checkpoint_seconds: float = 60.0,
@@ -60,10 +62,11 @@ def train(
     `schedule` falls to zero; weight decay spares biases and norms. `loss` is a function (outputs,
     targets) -> scalar in place of cross-entropy; targets of 255 in maps are ignored. With `ema` the
     result has the moving average of the weights that keeps this share of itself with each step.
-    Quantised graphs train through their straight-through gradients. `checkpoint` is a file that is
-    written every `checkpoint_seconds` and at the end: the same call after a kill goes on from it,
-    with the same result; a finished run is read from it. (A loader that shuffles by itself does not
-    give the same batches again.)
+    Quantised graphs train through their straight-through gradients, their learned scales too, which
+    stay above zero; `clip_decay` is the weight decay of PACT's clips. `checkpoint` is a file that
+    is written every `checkpoint_seconds` and at the end: the same call after a kill goes on from
+    it, with the same result; a finished run is read from it. (A loader that shuffles by itself does
+    not give the same batches again.)
 
     Raises HwflowError when the loss is no longer finite, there is nothing to train, or the
     checkpoint is of another run.
@@ -72,7 +75,7 @@ def train(
     check_schedule(lr, warmup, schedule)
     as_augment(augment)
     module = copy.deepcopy(network.module)
-    optimizer = _optimizer(module, lr, momentum, weight_decay)
+    optimizer = _optimizer(module, lr, momentum, weight_decay, clip_decay)
     state = State(
         module, optimizer, torch.Generator().manual_seed(seed),
         None if ema is None else Average(module, ema),
@@ -80,7 +83,18 @@ def train(
     order = f"{getattr(split, 'digest', '')} {batch_size} {seed} {augment}"
     how = Distillation(teacher) if isinstance(teacher, Network) else teacher
     criterion = Criterion(loss, how, order)
-    settings = (order, total, lr, momentum, weight_decay, warmup, schedule, ema, loss is None)
+    settings: tuple[object, ...] = (
+        order,
+        total,
+        lr,
+        momentum,
+        weight_decay,
+        warmup,
+        schedule,
+        ema,
+        loss is None,
+    )
+    settings = (*settings, clip_decay) if clip_decay else settings  # other runs keep their digest
     file = Checkpoint(
         None if checkpoint is None else Path(checkpoint), _run(network, how, settings),
         checkpoint_seconds,
@@ -117,6 +131,8 @@ def _update(state: State, error: Tensor, place: Place) -> None:
     state.optimizer.zero_grad()
     error.backward()  # type: ignore[no-untyped-call]
     state.optimizer.step()
+    for grid in state.grids:
+        grid.settle()
     state.step += 1
     state.place = Place(place.epoch, place.batch + 1)
     if state.average is not None:
@@ -124,16 +140,22 @@ def _update(state: State, error: Tensor, place: Place) -> None:
 
 
 def _optimizer(
-    module: nn.Module, lr: float, momentum: float, decay: float
+    module: nn.Module, lr: float, momentum: float, decay: float, clip_decay: float
 ) -> torch.optim.Optimizer:
     free = [p for p in module.parameters() if p.requires_grad]
     if not free:
         raise HwflowError("The network has no parameters that can be trained.")
+    if not 0 <= clip_decay < float("inf"):
+        raise HwflowError(f"clip_decay is a weight decay, 0 or more, not {clip_decay}.")
+    clips = {id(grid.value) for grid in learned_grids(module) if grid.name == "clip"}
     groups = [
         {"params": [p for p in free if p.dim() > 1], "weight_decay": decay},
-        {"params": [p for p in free if p.dim() <= 1], "weight_decay": 0.0},
+        {"params": [p for p in free if p.dim() <= 1 and id(p) not in clips], "weight_decay": 0.0},
+        {"params": [p for p in free if id(p) in clips], "weight_decay": clip_decay},
     ]
-    return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=momentum > 0)
+    return torch.optim.SGD(
+        groups[: 3 if clips else 2], lr=lr, momentum=momentum, nesterov=momentum > 0
+    )
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> float:
