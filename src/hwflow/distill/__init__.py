@@ -1,1 +1,11 @@
-"""Layer-wise distillation: replacement operations trained and scored, site by site."""
+"""Layer-wise distillation: replacement operations trained and scored, site by site.
+
+found = distill(network, sites, options, data.train, "runs/r56")     # resumable
+scores = score(network, sites, options, data.val, "runs/r56")        # loss when one is replaced
+"""
+
+from hwflow.distill.run import Distillate, Progress, distill
+from hwflow.distill.tasks import Distilled
+from hwflow.quality.fitting import Fitting
+
+__all__ = ["Distillate", "Distilled", "Fitting", "Progress", "distill"]

@@ -134,7 +134,9 @@ def record(
     missing = {name: node for name, node in nodes.items() if name not in known}
     if missing:
         folder.mkdir(parents=True, exist_ok=True)
-        _check_size({**missing}, known, images, folder, kind, most_bytes)
+        for torn in folder.glob("*.part"):  # of a process that was killed
+            torn.unlink()
+        _check_size(missing, known, images, folder, kind, most_bytes)
         _write(graph, missing, inputs, images, folder, kind, on_images)
         known = (*known, *missing)
         _replace_text(folder / HEAD, json.dumps({"key": whole, "images": images, "names": known}))

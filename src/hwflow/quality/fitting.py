@@ -157,7 +157,7 @@ class _Pupil:
     def __init__(
         self, module: nn.Module, how: Fitting, task: Task, variance: float, warm: bool
     ) -> None:
-        self._module = module.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        self._module = module.to(memory_format=torch.channels_last).train()
         self._peak = how.warm_lr if warm else how.lr
         self._steps = how.steps(task.images)
         weights = [p for p in module.parameters() if p.requires_grad]
@@ -176,9 +176,9 @@ class _Pupil:
             group["lr"] = self._peak * _share_of_peak(step, self._steps)
         self._optimizer.zero_grad()
         loss = F.mse_loss(self._module(inputs), wanted) / self._variance
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
-        self.losses.append(float(loss))
+        self.losses.append(float(loss.detach()))
         self.failed = not isfinite(self.losses[-1])
         self.seconds += time.process_time() - began
 
