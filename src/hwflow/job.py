@@ -134,6 +134,9 @@ class Job(BaseModel):
     level: str = "mid"
     edits: tuple[str, ...] = ("quantize",)
     bits: tuple[int, ...] = (2, 3, 4, 6, 8)
+    quantizer: str = "calibrated"
+    calibrate: str = "mse"
+    """Where ranges come from: mse, kl or minmax."""
     pruning: Pruning = Pruning()
     vary: dict[str, tuple[int | float | str, ...]] = Field(default_factory=dict)
     """Values of the machine's own figures to choose among, by key path such as "array.rows"."""
@@ -173,6 +176,12 @@ class Job(BaseModel):
         """Make a job of plain settings; HwflowError names the first that is wrong."""
         return _checked(cls, settings, where)
 
+    @property
+    def method(self) -> dict[str, str]:
+        """The options of quantising that are not the usual ones."""
+        asked = {"quantizer": self.quantizer, "calibration": self.calibrate}
+        return {name: v for name, v in asked.items() if v not in ("calibrated", "mse")}
+
     def write(self, path: Path, provenance: dict[str, Any]) -> None:
         """Write run.toml: the settings, and where they were run."""
         text = tomlkit.document()
@@ -186,6 +195,8 @@ class Job(BaseModel):
         plain = self.model_dump(exclude_none=True)
         if "prune" not in self.edits:
             del plain["pruning"]
+        if "quantize" not in self.edits:
+            del plain["quantizer"], plain["calibrate"]
         if not self.vary:
             del plain["vary"]
         return plain
@@ -198,10 +209,12 @@ def space_of(
     bits: Sequence[int],
     pruning: Pruning,
     batches: Iterable[Any] | None = None,
+    method: Mapping[str, str] | None = None,
 ) -> Space:
     """Return the sum of the spaces of edits on a network, or on paper; their order is no matter.
 
-    `batches` of training data are for a ranking of channels by gradients.
+    `batches` of training data are for a ranking of channels by gradients, `method` are options of
+    :func:`hwflow.edits.quantize.quantize` beside the bits.
     """
     if not edits:
         raise HwflowError("No edit to search over. Add --prune or --quantize.")
@@ -211,7 +224,8 @@ def space_of(
         if name == "prune":
             spaces.append(pruning.space(make, source, machine, batches))
         else:
-            spaces.append(make(source, bits=bits) if name == "quantize" else make(source))
+            given = {"bits": bits, **(method or {})} if name == "quantize" else {}
+            spaces.append(make(source, **given))
     return reduce(add, spaces)
 
 
@@ -259,7 +273,9 @@ class Parts:
         job, batches = self.job, None
         if "prune" in job.edits and job.pruning.ranking == "taylor":
             batches = self.data.train.batches(limit=job.calibration)
-        own = space_of(self.network, self.machine, job.edits, job.bits, job.pruning, batches)
+        own = space_of(
+            self.network, self.machine, job.edits, job.bits, job.pruning, batches, job.method
+        )
         if not job.vary:
             return own
         return own + resize(self.network, self.machine, job.vary)

@@ -45,6 +45,12 @@ def search(
     prune: Prune = False,
     quantize: Annotated[bool, typer.Option("--quantize", help="Choose bits per layer.")] = False,
     bits: Annotated[str | None, typer.Option(help="Allowed bits, such as 2,4,8.")] = None,
+    quantizer: Annotated[
+        str | None, typer.Option(help="calibrated, lsq, pact or dorefa: what fine-tuning learns.")
+    ] = None,
+    calibrate: Annotated[
+        str | None, typer.Option(help="Ranges of activations by: mse, kl or minmax.")
+    ] = None,
     keep: Keep = None,
     min_keep: MinKeep = None,
     step: Step = None,
@@ -93,6 +99,8 @@ def search(
         "weights": weights,
         "edits": edits or None,
         "bits": numbers(bits) if bits else None,
+        "quantizer": quantizer,
+        "calibrate": calibrate,
         "vary": read_vary(vary) if vary else None,
         "level": level,
         "below": below or None,
@@ -145,7 +153,8 @@ def _job(
     edits = found.get("edits", ())
     need(edits)
     belongs(shares, "prune" in edits, "--prune")
-    belongs({"bits": given["bits"]} if given["bits"] else {}, "quantize" in edits, "--quantize")
+    own = {n: given[n] for n in ("bits", "quantizer", "calibrate") if given[n]}
+    belongs(own, "quantize" in edits, "--quantize")
     found["pruning"] = merged(base.get("pruning", {}), shares)
     if given["solver"] not in (None, base.get("solver")):
         found["set"] = {}  # they were another solver's
