@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import fx
 
+from hwflow.distill.jobs import Clock, Pair, Progress, Progressing, answers, check_known, pairs_of
 from hwflow.distill.tasks import (
     Distilled,
     Group,
@@ -22,7 +22,6 @@ from hwflow.edits.quantizers import Prepared, prepared
 from hwflow.edits.sites import Site
 from hwflow.errors import HwflowError, unknown_name
 from hwflow.network import Network
-from hwflow.processes import Crew, Words
 from hwflow.quality.features import MOST_BYTES, Kind, Nodes, record
 from hwflow.quality.fitting import Fitting
 from hwflow.running import state_digest
@@ -31,26 +30,6 @@ from hwflow.train.stream import Trainable, first_inputs
 
 FEATURES, WEIGHTS = "features", "weights"
 """Folders of a run: the teacher's activations, which may be deleted at the end; trained weights."""
-
-_WORDS = Words("distill", "work", "Network, sites and options")
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a distillation is."""
-
-    stage: str
-    """"activations" or "options"."""
-    done: int
-    """Images, or options: those of earlier runs are counted."""
-    total: int
-    seconds_left: float | None = None
-    """None where nothing is known yet."""
-    last: Distilled | None = None
-    """The option that was finished last."""
-
-
-Progressing = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
@@ -101,7 +80,7 @@ def distill(
     """
     _check(images, held, workers, together)
     settings = _settings(network, split, images, held, how, kind)
-    pairs = _pairs(sites, options, chosen)
+    pairs = pairs_of(sites, options, chosen)
     with Study.start(out, settings) as study:
         run = _Run(study, sites, options, pairs, on_progress)
         if run.missing:
@@ -125,7 +104,7 @@ class _Run:
         study: Study,
         sites: Sequence[Site],
         options: Sequence[Option],
-        pairs: Sequence[tuple[int, int]],
+        pairs: Sequence[Pair],
         tell: Progressing | None,
     ) -> None:
         self._study, self._tell = study, tell
@@ -145,13 +124,13 @@ class _Run:
         tell = self._tell
         if tell is None:
             return None
-        clock = _Clock(total)
+        clock = Clock(total)
         return lambda done: tell(Progress("activations", done, total, clock.left(done)))
 
     def train(self, work: Work, groups: Sequence[Group], workers: int) -> None:
         """Train what is missing; every option is committed as soon as its group is done."""
-        clock, done = _Clock(sum(group.work for group in groups)), 0.0
-        for group, found in _answers(work, groups, workers):
+        clock, done = Clock(sum(group.work for group in groups)), 0.0
+        for group, found in answers(work, groups, train_group, workers):
             done += group.work
             for each in found:
                 self._study.remember(_key(each.site, each.option), each.to_json())
@@ -163,38 +142,6 @@ class _Run:
     def results(self) -> tuple[Distilled, ...]:
         """Return what was found, by site and option."""
         return tuple(self._found[names] for names in self._names)
-
-
-class _Clock:
-    """Tells the time left from the share of the work that is done."""
-
-    def __init__(self, total: float) -> None:
-        self._total, self._began = total, time.monotonic()
-
-    def left(self, done: float) -> float | None:
-        """Return seconds, None before anything is done."""
-        spent = time.monotonic() - self._began
-        return spent * (self._total - done) / done if done else None
-
-
-def _answers(
-    work: Work, groups: Sequence[Group], workers: int
-) -> Iterator[tuple[Group, list[Distilled]]]:
-    if workers == 1:
-        for group in groups:
-            yield group, train_group(group, work)
-        return
-    crew: Crew[Group, list[Distilled]] = Crew(
-        workers, work, train_group, threads=1, label=_label, words=_WORDS
-    )
-    try:
-        yield from crew.run(iter(groups))
-    finally:
-        crew.close()
-
-
-def _label(group: Group) -> str:
-    return f"the options {group.options} of site {group.site}"
 
 
 def _key(site: str, option: str) -> str:
@@ -223,40 +170,8 @@ def _settings(
     }
 
 
-def _pairs(
-    sites: Sequence[Site], options: Sequence[Option], chosen: Mapping[str, Sequence[str]] | None
-) -> list[tuple[int, int]]:
-    """Return the jobs: numbers of sites and of the options that fit them and are chosen."""
-    _check_names("site", [site.name for site in sites])
-    _check_names("option", [option.name for option in options])
-    for site, names in (chosen or {}).items():
-        _check_known("site", [site], [site.name for site in sites])
-        _check_known("option", names, [option.name for option in options])
-    found = [
-        (i, j)
-        for i, site in enumerate(sites)
-        for j, option in enumerate(options)
-        if (chosen is None or option.name in chosen.get(site.name, ())) and option.fits(site)
-    ]
-    if not found:
-        raise HwflowError("No option fits any site. Give other options, or other sites.")
-    return found
-
-
-def _check_names(kind: str, names: Sequence[str]) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise HwflowError(f"There are two {kind}s called {twice[0]!r}. Give each its own name.")
-
-
-def _check_known(kind: str, names: Iterable[str], known: Sequence[str]) -> None:
-    for name in names:
-        if name not in known:
-            raise HwflowError(unknown_name(kind, name, known))
-
-
 def _groups(
-    pairs: Sequence[tuple[int, int]],
+    pairs: Sequence[Pair],
     nodes: Nodes,
     sites: Sequence[Site],
     options: Sequence[Option],
@@ -283,11 +198,9 @@ def _elements(node: fx.Node) -> int:
     return found
 
 
-def _nodes(
-    ready: Prepared, sites: Sequence[Site], pairs: Sequence[tuple[int, int]]
-) -> dict[str, fx.Node]:
+def _nodes(ready: Prepared, sites: Sequence[Site], pairs: Sequence[Pair]) -> dict[str, fx.Node]:
     """Return the nodes of the tensors at the entries and exits of the sites that have jobs."""
     values = ready.found.values
     wanted = dict.fromkeys(n for i, _ in pairs for n in (sites[i].entry, sites[i].exit))
-    _check_known("tensor", wanted, list(values))
+    check_known("tensor", wanted, list(values))
     return {tensor: values[tensor] for tensor in wanted}

@@ -133,11 +133,16 @@ def _made(
     failed: dict[str, str] = {}
     for name, option in options.items():
         try:
-            with seeded(_seed(work.how.seed, site.name, name)):
-                made[name] = option.module(site, teacher)
+            made[name] = made_option(option, site, teacher, work.how.seed)
         except HwflowError as error:
             failed[name] = str(error)
     return made, failed
+
+
+def made_option(option: Option, site: Site, teacher: nn.Module, seed: int) -> nn.Module:
+    """Return the module of an option at a site, as it is before any training."""
+    with seeded(_seed(seed, site.name, option.name)):
+        return option.module(site, teacher)
 
 
 def _seed(seed: int, *names: str) -> int:

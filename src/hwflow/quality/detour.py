@@ -1,0 +1,139 @@
+"""A network with another module at one site, run from that site on.
+
+    detour = Detour(graph, entry, exit, batches)     # runs what comes before the site once
+    loss, accuracy = detour.measure(module)          # runs the module and what comes after
+
+For many modules at one site: what they share is computed once and kept in memory, and nothing is
+spliced or compiled for any of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+
+from hwflow.errors import HwflowError
+from hwflow.running import evaluating
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Figures(NamedTuple):
+    """What a classifier reaches on labelled images."""
+
+    loss: float
+    """Mean cross-entropy, nats."""
+    accuracy: float
+    """Top-1, in [0, 1]."""
+
+
+def measure(run: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> Figures:
+    """Return loss and accuracy of a function from inputs to logits, (n, classes)."""
+    return _figures((run(inputs), targets) for inputs, targets in batches)
+
+
+def _figures(answers: Iterable[Batch]) -> Figures:
+    loss, right, count = 0.0, 0, 0
+    with torch.no_grad():
+        for logits, targets in answers:
+            loss += float(F.cross_entropy(logits, targets, reduction="sum").double())
+            right += int((logits.argmax(1) == targets).sum())
+            count += len(targets)
+    if not count:
+        raise HwflowError("There are no labelled images to score on. Give at least one.")
+    return Figures(loss / count, right / count)
+
+
+class Detour:
+    """A site of a known graph, and the labelled images that modules there are measured on."""
+
+    def __init__(
+        self, graph: fx.GraphModule, entry: fx.Node, exit_: fx.Node, batches: Sequence[Batch]
+    ) -> None:
+        """`graph` is exported, takes any batch and is in evaluation mode."""
+        after = _dependent(exit_)
+        active = _dependent(*graph.graph.find_nodes(op="placeholder"))
+        cut = _cut(graph.graph, after, exit_, active)
+        before = _part(graph, [entry, *cut], {})
+        self._after = _tail(graph, exit_, cut, after)
+        self._targets = [targets for _, targets in batches]
+        with torch.no_grad():
+            self._held = [before(_last(inputs)) for inputs, _ in batches]
+
+    def measure(self, module: nn.Module) -> Figures:
+        """Return loss and accuracy of the network with this module at the site."""
+        with evaluating(module), torch.no_grad():
+            return _figures(
+                (self._after(module(held[0]), *held[1:])[0], targets)
+                for held, targets in zip(self._held, self._targets, strict=True)
+            )
+
+
+def _last(inputs: Tensor) -> Tensor:
+    return inputs.contiguous(memory_format=torch.channels_last) if inputs.dim() == 4 else inputs
+
+
+def _dependent(*sources: fx.Node) -> set[fx.Node]:
+    """Return the nodes that hang on some nodes, these left out."""
+    found: set[fx.Node] = set()
+    waiting = list(sources)
+    while waiting:
+        for user in waiting.pop().users:
+            if user not in found:
+                found.add(user)
+                waiting.append(user)
+    return found
+
+
+def _cut(
+    graph: fx.Graph, after: set[fx.Node], exit_: fx.Node, active: set[fx.Node]
+) -> list[fx.Node]:
+    """Return what the part after a site reads beside the exit, constants left out."""
+    inputs = set(graph.find_nodes(op="placeholder"))
+    read = {source for node in after for source in node.all_input_nodes} - after - {exit_}
+    return [node for node in graph.nodes if node in read and (node in active or node in inputs)]
+
+
+def _part(
+    graph: fx.GraphModule, wanted: Sequence[fx.Node], given: dict[fx.Node, str]
+) -> fx.GraphModule:
+    """Return what computes some nodes from the `given` ones, which become inputs by name.
+
+    Without any, the inputs are those of the graph. Parameters are shared.
+    """
+    needed = _needed(wanted, given)
+    made = fx.Graph()
+    env = {node: made.placeholder(name) for node, name in given.items()}
+    for node in graph.graph.nodes:
+        if node in needed and node not in env:
+            env[node] = made.node_copy(node, env.__getitem__)
+    made.output(tuple(env[node] for node in wanted))
+    return fx.GraphModule(graph, made)
+
+
+def _tail(
+    graph: fx.GraphModule, exit_: fx.Node, cut: Sequence[fx.Node], after: set[fx.Node]
+) -> fx.GraphModule:
+    """Return what computes the outputs from the exit and the cut."""
+    (end,) = graph.graph.find_nodes(op="output")
+    given = {node: f"given_{i}" for i, node in enumerate((exit_, *cut))}
+    if end not in after:
+        raise HwflowError("The outputs of the network do not hang on this site. Leave it out.")
+    wanted = list(end.all_input_nodes)
+    if len(wanted) != 1:
+        raise HwflowError(f"A network of one output is needed, not of {len(wanted)}.")
+    return _part(graph, wanted, given)
+
+
+def _needed(wanted: Iterable[fx.Node], given: Iterable[fx.Node]) -> set[fx.Node]:
+    found, waiting = set(given), list(wanted)
+    while waiting:
+        node = waiting.pop()
+        if node not in found:
+            found.add(node)
+            waiting += node.all_input_nodes
+    return found
