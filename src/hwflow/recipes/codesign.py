@@ -69,6 +69,8 @@ class Codesigned:
     """Of every scored network on every machine within the limits."""
     as_found: Front
     """Of the pairs that the mode itself looked at."""
+    pairs: tuple[Trial, ...]
+    """Every scored network on every machine within the limits."""
     scored: tuple[Trial, ...]
     """The networks with their accuracies, in the order they were scored."""
     evaluations: int
@@ -94,6 +96,7 @@ def codesign(
     below: Sequence[str] = (),
     evaluations: int = 200,
     seed: int = 0,
+    population: int = 40,
     bits: Sequence[int] = (2, 4, 8),
     images: int | None = 500,
     calibration: int = 256,
@@ -107,7 +110,8 @@ def codesign(
     ready = network.calibrated(data.calibration(calibration))
     return codesign_space(
         quantize(ready, bits), Accuracy(data.val, limit=images), on, vary, out, mode=mode,
-        below=below, evaluations=evaluations, seed=seed, on_trial=on_trial,
+        below=below, evaluations=evaluations, seed=seed, population=population,
+        on_trial=on_trial,
     )  # fmt: skip
 
 
@@ -147,10 +151,10 @@ def codesign_space(
     counted.count, start = 0, time.process_time()
     trials, scored, refused = getattr(search, mode.replace("-", "_"))()
     costed, cpu_s = counted.count, time.process_time() - start
-    goals = search.whole.objectives
+    goals, pairs = search.whole.objectives, expanded(search.machines, scored)
     return Codesigned(
-        mode, search.whole, Front.of(expanded(search.machines, scored), goals),
-        Front.of(trials, goals), tuple(scored), len(scored), refused, costed,
+        mode, search.whole, Front.of(pairs, goals), Front.of(trials, goals), tuple(pairs),
+        tuple(scored), len(scored), refused, costed,
         sum(trial.seconds for trial in scored), cpu_s,
     )  # fmt: skip
 
