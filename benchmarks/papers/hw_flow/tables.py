@@ -44,7 +44,7 @@ def tuned() -> None:
             [
                 case["machine"], case["point"], str(case["seed"]),
                 *(f"{1 / share[name]:.2f}x" for name in ("latency_s", "energy_j", "macs")),
-                percent(before["pruned"]), percent(after["original"]), percent(after["pruned"]),
+                percent(before["edited"]), percent(after["original"]), percent(after["edited"]),
                 f"{100 * after['drop']:+.2f} ± {100 * after['half_width_95']:.2f}",
             ]
         )  # fmt: skip

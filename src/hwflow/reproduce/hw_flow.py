@@ -12,7 +12,7 @@ from functools import partial
 from hwflow.front import Trial
 from hwflow.network import Network
 from hwflow.problem import QUALITY
-from hwflow.quality.accuracy import Accuracy, Flips, compare
+from hwflow.quality.accuracy import Accuracy
 from hwflow.recipes.hw_flow import Refined, hw_flow
 from hwflow.reproduce.any_graph import any_graph_stage
 from hwflow.reproduce.hardware_side import hardware_side_stage
@@ -38,11 +38,9 @@ from hwflow.reproduce.pruning_solvers import (
     reach_stage,
 )
 from hwflow.reproduce.stages import Plain, Settings, Stage
+from hwflow.reproduce.tuning import RATE, baseline, length, paired, tuned
 from hwflow.study import Study
-from hwflow.train import Progress, finetune
 
-EPOCHS = 12
-RATE = 0.05
 FINALISTS = 8
 """Plans of a search that are scored on all validation images before one is taken."""
 
@@ -60,12 +58,6 @@ class Case:
     def key(self) -> str:
         """Its name in files."""
         return f"{self.network}-{self.machine}-{self.point}-{self.seed}"
-
-
-QUICK_IMAGES = 500
-"""Test images of a quick reproduction."""
-QUICK_STEPS = 20
-"""Steps of a fine-tuning in a quick reproduction."""
 
 
 def searched(settings: Settings, case: Case) -> Refined:
@@ -107,26 +99,6 @@ def search_stage(settings: Settings, case: Case) -> Plain:
     }  # fmt: skip
 
 
-def tuned(settings: Settings, original: Network, start: Network, label: str, seed: int) -> Network:
-    """Fine-tune a network with the original as its teacher; a killed run goes on."""
-    train = settings.splits(original).train
-
-    def show(progress: Progress) -> None:
-        if progress.step % 50 == 0:
-            settings.say(f"  {label}: step {progress.step} of {progress.steps}")
-
-    return finetune(
-        start, train, original, **_length(settings), lr=RATE, augment="crop+flip", seed=seed,
-        checkpoint=settings.out / "tunes" / f"{label}.safetensors",
-        answers=settings.out / "answers", on_step=show,
-    )  # fmt: skip
-
-
-def _length(settings: Settings) -> dict[str, int]:
-    """Return how long is fine-tuned."""
-    return {"steps": QUICK_STEPS} if settings.quick else {"epochs": EPOCHS}
-
-
 def tune_stage(settings: Settings, case: Case) -> Plain:
     """Fine-tune a search's network and, as long, the original; compare them on the test split."""
     original = settings.network(case.network)
@@ -134,24 +106,15 @@ def tune_stage(settings: Settings, case: Case) -> Plain:
     trial, worth = taken(settings, found, original)
     small = found.problem.space.apply(trial.plan)
     made = tuned(settings, original, small, case.key, case.seed)
-    base = tuned(settings, original, original, f"{case.network}-baseline-0", 0)
+    base = baseline(settings, original, case.network)
     pairs = {
         "before_fine_tuning": (original, small), "after": (base, made),
         "against_untuned_original": (original, made),
     }  # fmt: skip
-    test, limit = settings.splits(original).test, QUICK_IMAGES if settings.quick else None
     return {
-        "case": asdict(case), **_length(settings), "lr": RATE,
+        "case": asdict(case), **length(settings), "lr": RATE,
         "validation_before_fine_tuning": worth, "shares": shares(found.problem, trial.total),
-        "test": {key: _paired(compare(*pair, test, limit=limit)) for key, pair in pairs.items()},
-    }  # fmt: skip
-
-
-def _paired(flips: Flips) -> Plain:
-    return {
-        "images": flips.images, "original": flips.before, "pruned": flips.after,
-        "gained": flips.gained, "lost": flips.lost, "drop": flips.drop,
-        "half_width_95": 1.96 * flips.standard_error,
+        "test": {key: paired(settings, original, *pair) for key, pair in pairs.items()},
     }  # fmt: skip
 
 
