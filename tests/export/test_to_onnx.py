@@ -230,7 +230,7 @@ def small_model(tmp_path_factory):
 @pytest.fixture
 def exported(small_model, monkeypatch):
     """What concerns the file alone need not export the small network again."""
-    monkeypatch.setattr(onnx_file, "_exported", lambda *_: copy.deepcopy(small_model))
+    monkeypatch.setattr(onnx_file, "exported", lambda *_: copy.deepcopy(small_model))
 
 
 @pytest.mark.parametrize("name", ["net.pt", "net", "net.onnx.gz"])

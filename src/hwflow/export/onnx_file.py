@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Any
 
 import onnx
 import torch
@@ -47,23 +48,19 @@ def to_onnx(
     Raises ModelError when the network cannot be exported or the runtime refuses it, HwflowError
     when the file cannot be written.
     """
-    path = Path(path)
-    if path.suffix != ".onnx":
-        raise HwflowError(f"Cannot write {path.name!r} as ONNX. Give a name that ends in .onnx.")
-    if not path.parent.is_dir():
-        raise HwflowError(f"There is no folder {str(path.parent)!r} to write {path.name!r} in.")
-    graph = _graph(network)
+    path = checked_path(path)
+    graph = graph_of(network)
     found = read_graph(graph, network.name)
     how = kinds(runnable(found))
     integers = [found.values[name].name for name in how.tensors if name in found.values]
     with evaluating(graph):
         stored = in_integers(plain(graph), integers)
-    model = _exported(network, stored, opset)
+    model = exported(network, stored, opset, translations(opset))
     _mark(model, found.workload, how, opset)
     if inputs is None:
         inputs = network.example if network.calibration is None else network.calibration
-    with _appearing(path) as draft:
-        _write(model, draft)
+    with appearing(path) as draft:
+        write(model, draft)
         with evaluating(network.module):
             compared = compare(draft, network.module, inputs)
     return ExportReport(
@@ -73,13 +70,31 @@ def to_onnx(
     )  # fmt: skip
 
 
-def _graph(network: Network) -> fx.GraphModule:
+def checked_path(path: str | Path) -> Path:
+    """Return where a file is to be written; raise HwflowError for other endings or folders."""
+    path = Path(path)
+    if path.suffix != ".onnx":
+        raise HwflowError(f"Cannot write {path.name!r} as ONNX. Give a name that ends in .onnx.")
+    if not path.parent.is_dir():
+        raise HwflowError(f"There is no folder {str(path.parent)!r} to write {path.name!r} in.")
+    return path
+
+
+def graph_of(network: Network) -> fx.GraphModule:
+    """Return a network's exported graph, its own where it is one."""
     if is_exported(network.module):
         return network.module  # type: ignore[return-value]
     return export_network(network, dynamic_batch=True)
 
 
-def _exported(network: Network, graph: fx.GraphModule, opset: int) -> onnx.ModelProto:
+def exported(
+    network: Network, graph: fx.GraphModule, opset: int,
+    table: Mapping[Callable[..., Any], Callable[..., Any]],
+) -> onnx.ModelProto:  # fmt: skip
+    """Return the ONNX model of a graph; `table` says what hwflow's operators become.
+
+    Raises ModelError with the exporter's reason.
+    """
     example = network.example
     example = torch.cat([example, example]) if len(example) == 1 else example
     try:
@@ -89,7 +104,7 @@ def _exported(network: Network, graph: fx.GraphModule, opset: int) -> onnx.Model
             dynamo=True,
             opset_version=opset,
             dynamic_shapes=({0: torch.export.Dim("batch")},),
-            custom_translation_table=translations(opset),
+            custom_translation_table=dict(table),
             verbose=False,
         )
     except Exception as error:
@@ -103,19 +118,26 @@ def _exported(network: Network, graph: fx.GraphModule, opset: int) -> onnx.Model
 def _mark(model: onnx.ModelProto, workload: Workload, how: Kinds, opset: int) -> None:
     """Write the bits, and what is simulated, into the file."""
     _own_zero_points(model.graph)
+    _declare_functions(model, opset)
+    simulated = [name for name, kind in how.layers.items() if kind == "simulated"]
+    if note(model, workload, simulated):
+        model.doc_string = _explanation(len(simulated), len(how.layers))
+
+
+def note(model: onnx.ModelProto, workload: Workload, simulated: Sequence[str]) -> bool:
+    """Write the bits into the file and take places on this machine out; return if there are any."""
     for node in model.graph.node:
         kept = [entry for entry in node.metadata_props if entry.key in _KEPT_NOTES]
         del node.metadata_props[:]
         node.metadata_props.extend(kept)
-    _declare_functions(model, opset)
+    model.producer_name = "hwflow"
     weights, tensors = bits_of(workload)
     if weights or tensors:
-        simulated = [name for name, kind in how.layers.items() if kind == "simulated"]
         entry = model.metadata_props.add()
         entry.key = BITS_KEY
-        entry.value = json.dumps({"weights": weights, "tensors": tensors, "simulated": simulated})
-        model.doc_string = _explanation(len(simulated), len(how.layers))
-    model.producer_name = "hwflow"
+        text = {"weights": weights, "tensors": tensors, "simulated": list(simulated)}
+        entry.value = json.dumps(text)
+    return bool(weights or tensors)
 
 
 def bits_of(workload: Workload) -> tuple[dict[str, int], dict[str, int]]:
@@ -175,7 +197,8 @@ def _declare_functions(model: onnx.ModelProto, opset: int) -> None:
         model.opset_import.extend(kept)
 
 
-def _write(model: onnx.ModelProto, path: Path) -> None:
+def write(model: onnx.ModelProto, path: Path) -> None:
+    """Write a model that onnx's checker accepts; raise ModelError for any other."""
     if model.ByteSize() > _LARGEST:
         raise ModelError("The network is too large for one ONNX file (2 GiB). Use a smaller one.")
     try:
@@ -186,7 +209,7 @@ def _write(model: onnx.ModelProto, path: Path) -> None:
 
 
 @contextmanager
-def _appearing(path: Path) -> Iterator[Path]:
+def appearing(path: Path) -> Iterator[Path]:
     """Give a temporary file that takes the name `path` when all went well, and goes otherwise."""
     try:
         with NamedTemporaryFile(dir=path.parent, prefix=f".{path.stem}-", suffix=".onnx",

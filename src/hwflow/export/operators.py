@@ -25,6 +25,9 @@ DOMAIN = "hwflow"
 SIMULATED = "FakeQuantize"
 """The function that stands for a grid which is simulated; its attribute `bits` says which."""
 
+BY_SIGN = "FakeQuantizeSign"
+"""The function that stands for the signed grid of one bit."""
+
 _FUNCTION = """
 <domain: "hwflow", opset_import: ["" : {opset}]>
 FakeQuantize <bits, signed, low, high> (x, scale, zero_point) => (y)

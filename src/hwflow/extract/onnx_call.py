@@ -12,7 +12,7 @@ from onnx import helper
 
 from hwflow.extract.nodes import IDENTITY, SUFFIXES, Node
 from hwflow.extract.onnx_names import Place, label, parameter_path
-from hwflow.extract.onnx_values import Values
+from hwflow.extract.onnx_values import QONNX, Values
 from hwflow.workload import FLOAT_BITS, Layer, Shape
 
 
@@ -119,6 +119,8 @@ class OnnxCall:
             maker = self.values.makers.get(name)
             if maker is not None and maker.op_type == "DequantizeLinear":
                 return self.values.bits(maker.input[0])
+            if maker is not None and maker.domain == QONNX:
+                return self.values.qonnx_bits(maker) or FLOAT_BITS
         return FLOAT_BITS
 
     def identity(self, source: str = "") -> Node:

@@ -17,7 +17,7 @@ from hwflow.extract.nodes import Graph, Node
 from hwflow.extract.onnx_bytes import load_without_weights
 from hwflow.extract.onnx_call import OnnxCall, OnnxRule
 from hwflow.extract.onnx_names import places
-from hwflow.extract.onnx_values import SIMULATED, Values
+from hwflow.extract.onnx_values import QONNX, QUANTISERS, SIMULATED, Values
 from hwflow.workload import Input, Workload
 
 BITS_KEY = "hwflow.bits"
@@ -38,8 +38,9 @@ RULES: dict[str, OnnxRule] = {
 def read_onnx(path: str | Path) -> Workload:
     """Read the workload of an ONNX file; an open batch is read as 1.
 
-    Bits come from QuantizeLinear nodes and, for what ONNX has no type for, from the entry
-    "hwflow.bits" of the graph's metadata. Raises ModelError when the file cannot be read.
+    Bits come from QuantizeLinear nodes, from those of the qonnx package and, for what ONNX has
+    no type for, from the entry "hwflow.bits" of the graph's metadata. Raises ModelError when the
+    file cannot be read.
     """
     path = Path(path)
     model = _load(path)
@@ -91,6 +92,8 @@ def _read(call: OnnxCall) -> list[Node]:
     rule = RULES.get(call.node.op_type) if call.node.domain in {"", "ai.onnx"} else None
     if call.node.domain == SIMULATED:
         rule = onnx_pointwise.simulated
+    if call.node.domain == QONNX and call.node.op_type in QUANTISERS:
+        rule = onnx_pointwise.qonnx
     made = rule(call) if rule else call.unknown()
     return made if isinstance(made, list) else [made]
 

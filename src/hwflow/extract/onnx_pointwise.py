@@ -157,6 +157,12 @@ def simulated(call: OnnxCall) -> Node:
     return call.make(QUANTIZE, [call.input(0)], bits=int(call.attrs["bits"]))
 
 
+def qonnx(call: OnnxCall) -> Node:
+    """Return a grid of a QONNX file; one whose bits are not written down is an unknown operator."""
+    bits = call.values.qonnx_bits(call.node)
+    return call.make(QUANTIZE, [call.input(0)], bits=bits) if bits else call.unknown()
+
+
 RULES: dict[str, OnnxRule] = {
     "Identity Dropout DequantizeLinear": _identity,
     "QuantizeLinear": _quantize,

@@ -26,10 +26,16 @@ from hwflow.workload import FLOAT_BITS, Shape
 SIMULATED = "hwflow"
 """Domain of the functions by which hwflow's exporter writes grids that ONNX has no type for."""
 
+QONNX = "qonnx.custom_op.general"
+"""Domain of the quantisers of the qonnx package: grids of any width, in floats."""
+
+QUANTISERS = frozenset({"Quant", "IntQuant", "BipolarQuant"})
+"""Operators of that domain that are read."""
+
 _SMALL = 4096
 """Constants of at most so many elements are kept: indices, shapes, axes; weights are not read."""
 
-_THROUGH = frozenset({
+_THROUGH = QUANTISERS | frozenset({
     "Cast", "DequantizeLinear", "Flatten", "Identity", "QuantizeLinear", "Reshape", "Squeeze",
     "Transpose", "Unsqueeze",
 })  # fmt: skip
@@ -118,7 +124,7 @@ class Values:
         except (defs.SchemaError, shape_inference.InferenceError, RuntimeError):
             found = {}
         declared = {name: self.declared[name] for name in node.output if name in self.declared}
-        keeps = node.op_type in _KEEPS_SHAPE or node.domain == SIMULATED
+        keeps = node.op_type in _KEEPS_SHAPE or node.domain in {SIMULATED, QONNX}
         if keeps and node.input[0] in given:
             declared = {node.output[0]: given[node.input[0]]}
         return declared | {name: kind for name, kind in found.items() if _sized(kind)}
@@ -177,6 +183,13 @@ class Values:
         kind = onnx.TensorProto.DataType.Name(self.types[name].tensor_type.elem_type)
         width = re.match(r"[A-Z]+(\d+)", kind)
         return int(width[1]) if width else FLOAT_BITS
+
+    def qonnx_bits(self, node: onnx.NodeProto) -> int | None:
+        """Return the bits of a quantiser of the qonnx package, None where they are not constant."""
+        if node.op_type == "BipolarQuant":
+            return 1
+        width = self.arrays.get(node.input[3]) if len(node.input) > 3 else None
+        return None if width is None or width.size != 1 else int(width.reshape(-1)[0])
 
     def active(self, name: str) -> bool:
         """Whether a value depends on the network's input."""
