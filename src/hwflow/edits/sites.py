@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
+from hwflow.coupling import couple
+from hwflow.edits.part import part_of
 from hwflow.workload import VIEW_OPS, Layer, Workload
 
 CHW = tuple[int, int, int]
@@ -40,6 +42,10 @@ class Site:
     """Channels, height and width of the exit."""
     act: str = ""
     """The activation after the exit, which options that learn end in too; "" for none."""
+    kernel: int = 0
+    """The widest kernel of its convolutions that are not grouped, 0 where there is none."""
+    inner: int = 0
+    """How many channels the largest group has that can be removed without entry and exit."""
 
     @property
     def keeps_shape(self) -> bool:
@@ -193,8 +199,7 @@ class _Finder:
 
     def _still(self, entry: str, inside: frozenset[str], end: str) -> bool:
         """Whether a replacement leaves the rest as it is: what folds, names, shared weights."""
-        before = self.workload[entry] if entry in self.workload else None
-        if before is not None and (before.op == "pad" or before.op == "unknown"):
+        if entry in self.workload and self.workload[entry].op in {"pad", "unknown"}:
             return False
         after = [self.workload[name] for name in self.workload.readers[end]]
         if self.reads[end] == 1 and any(map(_folds, after)):
@@ -227,7 +232,19 @@ class _Finder:
             layers = tuple(sorted(inside, key=self.order.__getitem__))
             shapes = (_chw(self.shapes[entry]), _chw(self.shapes[end]))
             act = (self.workload[end].act or ("",))[-1]
-            yield Site(path if own else end, entry, end, layers, *shapes, act)
+            yield self._known(Site(path if own else end, entry, end, layers, *shapes, act))
+
+    def _known(self, site: Site) -> Site:
+        """Return the site with what options made from it must know."""
+        kernels = [
+            max(layer.kernel)
+            for layer in map(self.workload.__getitem__, site.layers)
+            if layer.op == "conv" and layer.groups == 1 and layer.attr("tied") is None
+        ]
+        several = sum(self.workload[name].is_mac for name in site.layers) > 1
+        groups = couple(part_of(self.workload, site)).groups if several else ()
+        sizes = (group.size for group in groups if group.size > group.least)
+        return replace(site, kernel=max(kernels, default=0), inner=max(sizes, default=0))
 
 
 def _chw(shape: tuple[int, ...]) -> CHW:

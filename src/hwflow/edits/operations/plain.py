@@ -10,6 +10,7 @@ from torch import nn
 
 from hwflow.edits.operations.layers import fits_kernel, unit
 from hwflow.edits.operations.option import Option
+from hwflow.edits.part import part_of
 from hwflow.edits.sites import Site
 from hwflow.workload import Input, Workload
 
@@ -29,6 +30,10 @@ class Keep(Option):
     def module(self, site: Site, teacher: nn.Module | None = None) -> nn.Module:
         """Return a copy of the teacher."""
         return copy.deepcopy(self.needs(teacher))
+
+    def piece(self, site: Site, workload: Workload) -> Workload:
+        """Return what stands there."""
+        return part_of(workload, site)
 
 
 @dataclass(frozen=True)
