@@ -60,7 +60,7 @@ def test_headline_comes_first_and_in_full(page: Page) -> None:
 def test_sections_are_labelled_by_headings(page: Page) -> None:
     ids = {attrs.get("id") for _, attrs in page.tags}
     sections = page.all("section")
-    assert len(sections) == 9
+    assert len(sections) == 10
     assert all(section["aria-labelledby"] in ids for section in sections)
 
 
@@ -171,7 +171,7 @@ def test_hostile_names_are_shown_as_text() -> None:
     assert f"evil{HOSTILE}" in page.data["layers"]["names"]
     assert page.text.count(" ".join(HOSTILE.split())) >= 6
     assert page.text.count("{{7*7}}") >= 6  # shown, not computed
-    assert len(page.code) == 5  # Plotly and our own
+    assert len(page.code) == 6  # Plotly and our own
 
 
 def hostile(data: ReportData) -> ReportData:

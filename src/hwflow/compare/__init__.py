@@ -10,6 +10,7 @@ the worst feasible value that any of them saw.
 """
 
 from hwflow.compare.comparison import Comparison, Contender, Curve, Row, Spread
+from hwflow.compare.fronts import NamedFront, fronts
 from hwflow.compare.gather import compare, split
 from hwflow.compare.run import Run
 from hwflow.compare.words import notes, shown, span, verdict
@@ -18,10 +19,12 @@ __all__ = [
     "Comparison",
     "Contender",
     "Curve",
+    "NamedFront",
     "Row",
     "Run",
     "Spread",
     "compare",
+    "fronts",
     "notes",
     "shown",
     "span",

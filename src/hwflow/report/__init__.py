@@ -4,6 +4,7 @@ from hwflow.report.compare_page import render_comparison, write_compare_page
 from hwflow.report.compare_svg import render_svg, write_compare_svg
 from hwflow.report.cost_page import CostData, render_cost, write_cost_page
 from hwflow.report.data import ReportData
+from hwflow.report.fronts_page import render_fronts, write_fronts_page
 from hwflow.report.levels_page import render_levels, write_levels_page
 from hwflow.report.page import render, write_report
 
@@ -13,11 +14,13 @@ __all__ = [
     "render",
     "render_comparison",
     "render_cost",
+    "render_fronts",
     "render_levels",
     "render_svg",
     "write_compare_page",
     "write_compare_svg",
     "write_cost_page",
+    "write_fronts_page",
     "write_levels_page",
     "write_report",
 ]

@@ -13,9 +13,17 @@
 
   const floor = () => (POINTS[state.focus] === null || best() === null ? null : best() - POINTS[state.focus]);
 
+  const BITS = [["chart-weight-bits", "weight_bits", "bits of weights"], ["chart-input-bits", "input_bits", "bits of activations"]];
+
+  const drawBits = () => BITS.filter(([id]) => byId(id)).forEach(([id, key, what]) => {
+    const { rows, numbers, columns } = hwflowBits.ofReport(report, state.cost, key);
+    draw(id, hwflowBits.map(rows, columns, numbers, what));
+  });
+
   const drawFront = () => {
     draw("chart-front", hwflowFigures.front(report, state.cost, state.selected, floor()));
     draw("chart-costs", hwflowFigures.costs(report, state.cost, state.other, state.selected, floor()));
+    drawBits();
     const hidden = report.trials.quality.filter((value, row) => report.trials.front[row] && floor() !== null && value !== null && value < floor()).length;
     byId("focus-note").textContent = hidden ? `${hidden} ${hidden === 1 ? "network" : "networks"} of the front ${hidden === 1 ? "lies" : "lie"} below the range of the first chart: choose “everything” to see ${hidden === 1 ? "it" : "them"}.` : "";
   };
@@ -93,6 +101,7 @@
       const point = event.points.find((p) => p.customdata !== undefined);
       if (point) select(point.customdata);
     }));
+    BITS.filter(([id]) => byId(id)).forEach(([id]) => byId(id).on("plotly_click", (event) => select(event.points[0].customdata)));
     all("button[data-network]").forEach((button) => button.addEventListener("click", () => select(button.dataset.network)));
     if (byId("network")) byId("network").addEventListener("change", (event) => select(event.target.value));
   };
@@ -138,7 +147,7 @@
       byId("download").addEventListener("click", download);
       write();
     }
-    hwflowParts.follow(drawLayers, drawAll, ["chart-front", "chart-costs", "chart-roofline", "chart-progress", "chart-energy-total"]);
+    hwflowParts.follow(drawLayers, drawAll, ["chart-front", "chart-costs", "chart-roofline", "chart-progress", "chart-energy-total", ...BITS.map(([id]) => id)].filter((id) => byId(id)));
   };
 
   start();

@@ -13,7 +13,7 @@ from hwflow.report.document import document, write_page
 from hwflow.report.headline import headline, highlight
 from hwflow.report.series import charts, plain
 
-SCRIPTS = ("figures.js", "anatomy.js", "parts.js", "page.js")
+SCRIPTS = ("figures.js", "anatomy.js", "parts.js", "bits.js", "page.js")
 
 
 def render(data: ReportData) -> str:
@@ -44,6 +44,7 @@ def render(data: ReportData) -> str:
         provenance=tables.provenance(data.machine, data.provenance),
         standings=words.STANDINGS,
         workload=data.workload_before,
+        bits_vary=bits_vary(data),
     )
 
 
@@ -53,6 +54,15 @@ def write_report(data: ReportData, path: str | Path) -> None:
     Raises HwflowError when the file cannot be written.
     """
     write_page(render(data), path)
+
+
+def bits_vary(data: ReportData) -> bool:
+    """Return whether the networks of the front differ in bits of up to 16."""
+    rows = {
+        tuple((layer.weight_bits, *layer.input_bits) for layer in workload if layer.is_mac)
+        for workload, _ in data.details.values()
+    }
+    return len(rows) > 1 and any(bits <= 16 for row in rows for layer in row for bits in layer)
 
 
 def page_data(data: ReportData, selected: Trial | None) -> dict[str, Any]:
