@@ -3,9 +3,9 @@
 This is what the re-estimation of batch normalisation does for a network that still has it.
 Quantising folds it, so there is nothing left to re-estimate: its work falls to the layer. Where
 channel k of a layer with a quantised weight has mean m and deviation s on the calibration inputs,
-and had m' and s' before, its step is multiplied by f = s'/s, and its bias b becomes m' - f (m - b).
-The integers of the weight do not change. Normalisations that nobody can fold are re-estimated.
-Layers are mended one after the other, each on what the mended ones before it give.
+and had m' and s' before, its weights and their step are multiplied by f = s'/s, and its bias b
+becomes m' - f (m - b). The integers of the weight do not change. Normalisations that nobody can fold
+are re-estimated. Layers are mended one after the other, each on what the mended ones before it give.
 """
 
 from __future__ import annotations
@@ -105,26 +105,36 @@ class _Matching(Averaging):
         """Return f and d with which f y + d has the wanted moments, as far as the layer can."""
         mean, variance = found
         factor = torch.ones_like(mean)
-        if self._steps(node) is not None:
+        if self._steps(node):
             ratio = (wanted[1] / variance).sqrt().clamp(1 / _LIMIT, _LIMIT)
             factor = torch.where((wanted[1] > 0) & (variance > 0), ratio, factor)
         if self._bias(node) is None:
             return torch.ones_like(mean), torch.zeros_like(mean)
         return factor, wanted[0] - factor * mean
 
-    def _steps(self, node: fx.Node) -> Tensor | None:
-        """Return the layer's steps if there is one per output channel, which it alone reads."""
+    def _steps(self, node: fx.Node) -> list[Tensor]:
+        """Return what a factor per output channel multiplies; empty where others read it too."""
         quantizer = node.args[1]
         assert isinstance(quantizer, fx.Node)  # so _layers has it
-        alone = len(quantizer.users) == 1 and quantizer.args[5] == 0
-        return grid_of(self.module, quantizer).value.detach() if alone else None
+        steps = grid_of(self.module, quantizer).value.detach()  # type: ignore[arg-type]
+        if len(quantizer.users) > 1 or quantizer.args[5] != 0:
+            return []
+        if operator_name(quantizer) == "dorefa":  # its levels do not depend on the step
+            return [steps]
+        weight = self._own(quantizer.args[0])
+        return [] if weight is None else [steps, weight]
 
     def _bias(self, node: fx.Node) -> Tensor | None:
         """Return the layer's bias if it alone reads it."""
-        bias = node.args[2] if len(node.args) > 2 else None
-        if not isinstance(bias, fx.Node) or bias.op != "get_attr" or len(bias.users) > 1:
+        return self._own(node.args[2] if len(node.args) > 2 else None)
+
+    def _own(self, constant: object) -> Tensor | None:
+        """Return a parameter or buffer that has one reader."""
+        if not isinstance(constant, fx.Node) or constant.op != "get_attr":
             return None
-        found: Tensor = self.fetch_attr(str(bias.target))
+        if len(constant.users) > 1:
+            return None
+        found: Tensor = self.fetch_attr(str(constant.target))
         return found.detach()
 
     def write(self) -> None:
@@ -135,8 +145,8 @@ class _Matching(Averaging):
                  torch.stack([n[i][1] for n in notes]).mean(0)) for i in range(2)
             )  # fmt: skip
             factor, shift = self._change(node, found, wanted)
-            steps, bias = self._steps(node), self._bias(node)
-            if steps is not None:
-                steps.mul_(factor.to(steps.device))
+            for values in self._steps(node):
+                values.mul_(factor.reshape([-1] + [1] * (values.dim() - 1)))
+            bias = self._bias(node)
             if bias is not None:
                 bias.copy_(factor * bias + shift)
