@@ -51,9 +51,8 @@ def test_learned_scales_agree_on_the_runtime_at_eight_bits(quantizer, tmp_path):
     found, path = made(quantizer, 8), tmp_path / "net.onnx"
     report = to_onnx(found, path, inputs=IMAGES)
     assert report.agreement >= 0.95  # an untrained network's classes lie close together
-    assert report.simulated_layers == (
-        len(extract(found).mac_layers) if quantizer == "dorefa" else 0
-    )
+    layers = len(extract(found).mac_layers)
+    assert report.simulated_layers == (layers if quantizer == "dorefa" else 0)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     (theirs,) = session.run(None, {session.get_inputs()[0].name: IMAGES.numpy()})
     ours = run(found.module)

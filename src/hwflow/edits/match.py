@@ -4,8 +4,8 @@ This is what the re-estimation of batch normalisation does for a network that st
 Quantising folds it, so there is nothing left to re-estimate: its work falls to the layer. Where
 channel k of a layer with a quantised weight has mean m and deviation s on the calibration inputs,
 and had m' and s' before, its weights and their step are multiplied by f = s'/s, and its bias b
-becomes m' - f (m - b). The integers of the weight do not change. Normalisations that nobody can fold
-are re-estimated. Layers are mended one after the other, each on what the mended ones before it give.
+becomes m' - f (m - b). The integers of the weight do not change. Normalisations that nobody can
+fold are re-estimated. Layers are mended one after the other, each on what those before it give.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class _Matching(Averaging):
         """Return what a factor per output channel multiplies; empty where others read it too."""
         quantizer = node.args[1]
         assert isinstance(quantizer, fx.Node)  # so _layers has it
-        steps = grid_of(self.module, quantizer).value.detach()  # type: ignore[arg-type]
+        steps = grid_of(self.module, quantizer).value.detach()
         if len(quantizer.users) > 1 or quantizer.args[5] != 0:
             return []
         if operator_name(quantizer) == "dorefa":  # its levels do not depend on the step
