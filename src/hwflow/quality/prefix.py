@@ -94,6 +94,12 @@ class Prefix:
         ]  # fmt: skip
 
     @property
+    def peak(self) -> int:
+        """Most bytes of activations that one batch of the known graph needs at a time."""
+        self.outputs()
+        return self._known.peak
+
+    @property
     def whole(self) -> Work:
         """The work of running the known graph as a whole."""
         self.outputs()
@@ -185,6 +191,8 @@ class _Graph:
             self.numbered.setdefault(number, node)
         self.active = _active(module.graph)
         """The nodes that depend on the input."""
+        self.peak = 0
+        """Most bytes that were alive at a time in any call of `compute`."""
         (self._end,) = module.graph.find_nodes(op="output")
         self.leaving = self._sources(self._end)
 
@@ -213,14 +221,17 @@ class _Graph:
         left = Counter(wanted)
         for number in needed:
             left.update(self._sources(self.numbered[number]))
+        alive = 0
         with torch.no_grad():
             for number in needed:
                 node = self.numbered[number]
                 values[number] = self._value(node, values, batch, work)
+                alive += _bytes(values[number])
+                self.peak = max(self.peak, alive)
                 left.subtract(self._sources(node))
                 for source in self._sources(node):
                     if not left[source]:
-                        del values[source]
+                        alive -= _bytes(values.pop(source))
         return {number: values[number] for number in wanted}
 
     def output(self, values: Mapping[int, Any]) -> Tensor:

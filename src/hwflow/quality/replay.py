@@ -1,0 +1,135 @@
+"""Loss and right answers of plans on some images, each computed from where it leaves a base plan.
+
+Networks that are graphs of ATen operators share what they can with the base plan's
+(:class:`hwflow.quality.prefix.Prefix`); others are run as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hwflow.data.split import AnySplit
+from hwflow.design import Design
+from hwflow.errors import DataError, HwflowError
+from hwflow.extract.exported import is_exported
+from hwflow.network import Network
+from hwflow.quality.prefix import Prefix, Work
+from hwflow.running import evaluating, output
+from hwflow.space import Plan, Space
+
+Sums = tuple[float, int, int]
+"""Summed cross-entropy, right answers, images."""
+
+
+class Replay:
+    """Plans of a space on labelled images, in parts whose activations fit in memory."""
+
+    def __init__(
+        self, space: Space, base: Plan, split: AnySplit, images: int, batch: int, budget: int
+    ) -> None:
+        """Read the images. `budget` is in bytes; raises HwflowError for labels of no classes."""
+        if images < 1 or batch < 1 or budget < 0:
+            raise HwflowError(
+                f"images and batch must be 1 or more and budget 0 or more, not {images}, {batch} "
+                f"and {budget}."
+            )
+        self.work = Work()
+        """What was computed so far."""
+        self._space, self._base, self._budget = space, base, budget
+        self._batches = [
+            (inputs, _classes(targets)) for inputs, targets in split.batches(batch, images)
+        ]
+        self._known: tuple[int, Prefix] | None = None
+
+    @property
+    def images(self) -> int:
+        """How many images there are."""
+        return sum(len(targets) for _, targets in self._batches)
+
+    @cached_property
+    def parts(self) -> int:
+        """How many parts the images are gone through in."""
+        return -(-len(self._batches) // self._batches_of_a_part)
+
+    @cached_property
+    def whole(self) -> Work:
+        """The work of a whole evaluation of the base plan."""
+        one = _work_on_paper(self._space, self._base)
+        return Work(one.image_layers * self.images, one.macs * self.images)
+
+    def sums(self, part: int, plan: Plan) -> Sums:
+        """Return what a plan's network makes of a part of the images."""
+        size = self._batches_of_a_part
+        some = self._batches[part * size : (part + 1) * size]
+        network = self._space.apply(plan)
+        outputs = self._outputs(part, [inputs for inputs, _ in some], plan, network)
+        loss, right = 0.0, 0
+        for found, (_, targets) in zip(outputs, some, strict=True):
+            _check(found, self._space, plan)
+            loss += float(F.cross_entropy(found.double(), targets, reduction="sum"))
+            right += int((found.argmax(1) == targets).sum())
+        return loss, right, sum(len(targets) for _, targets in some)
+
+    def _outputs(
+        self, part: int, inputs: list[Tensor], plan: Plan, network: Network
+    ) -> list[Tensor]:
+        if self._graph is None or not is_exported(network.module):
+            one, images = _work_on_paper(self._space, plan), sum(map(len, inputs))
+            self.work.add(Work(one.image_layers * images, one.macs * images))
+            with evaluating(network.module), torch.no_grad():
+                return [output(network.module, batch) for batch in inputs]
+        if self._known is None or self._known[0] != part:
+            self._known = part, Prefix(self._graph, inputs, self._budget)
+        prefix = self._known[1]
+        before = Work(prefix.work.image_layers, prefix.work.macs)
+        with evaluating(network.module):
+            found = prefix.run(network.module)  # type: ignore[arg-type]
+        self.work.add(prefix.work)
+        self.work.add(Work(-before.image_layers, -before.macs))
+        return found
+
+    @cached_property
+    def _graph(self) -> torch.fx.GraphModule | None:
+        """The base plan's network, if it is a graph."""
+        module = self._space.apply(self._base).module
+        return module if is_exported(module) else None  # type: ignore[return-value]
+
+    @cached_property
+    def _batches_of_a_part(self) -> int:
+        """As many batches as the budget holds the largest cut of; one at least."""
+        if self._graph is None:
+            return len(self._batches)
+        first, _ = self._batches[0]
+        peak = Prefix(self._graph, [first[:1]]).peak * len(first)
+        return max(1, min(len(self._batches), self._budget // max(1, peak)))
+
+
+def _work_on_paper(space: Space, plan: Sequence[int]) -> Work:
+    """Return the work of one image."""
+    network = space.of_network
+    start = Design(network.workload, None)  # type: ignore[arg-type]  # bits need no machine
+    workload = network.on_paper(plan[: len(network)], start).workload
+    images = max(1, workload.inputs[0].shape[0])
+    return Work(len(workload.mac_layers), sum(x.macs for x in workload) // images)
+
+
+def _classes(targets: Tensor) -> Tensor:
+    if targets.dim() != 1 or targets.is_floating_point():
+        raise DataError(
+            "Sensitivities need one class label per image, not targets of shape "
+            f"{tuple(targets.shape)} and type {targets.dtype}."
+        )
+    return targets.long()
+
+
+def _check(outputs: Tensor, space: Space, plan: Plan) -> None:
+    if not bool(torch.isfinite(outputs).all()):
+        raise HwflowError(
+            f"With the plan {space.values(plan)} the outputs of {space.workload.name!r} are not "
+            "finite numbers. Look at the weights, the inputs and the calibration."
+        )

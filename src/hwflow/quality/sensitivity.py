@@ -1,0 +1,246 @@
+"""How much the loss rises when one choice leaves a plan, for every option of every choice.
+
+    found = sensitivities(space, data.val, images=500, file="sensitivity.json")
+    found.loss[place][option]        # cross-entropy with the option, less that of the base plan
+
+The loss is the mean cross-entropy on labelled images; the change of top-1 accuracy comes with it.
+Graphs, such as those of quantised plans, are run from where they differ from the base plan's
+(:mod:`hwflow.quality.prefix`), other networks as a whole.
+
+A search adds such changes up (:mod:`hwflow.solvers.surrogate`), as HANT does for replaced
+operations (arXiv 2107.10624); :func:`pair_error` measures what is wrong with that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hwflow.data.split import AnySplit
+from hwflow.errors import HwflowError
+from hwflow.quality.prefix import BUDGET
+from hwflow.quality.replay import Replay, Sums
+from hwflow.quality.sensitivity_file import Change, Journal
+from hwflow.quality.sensitivity_table import Sensitivity as Sensitivity
+from hwflow.quality.sensitivity_table import Spent
+from hwflow.running import state_digest
+from hwflow.space import Plan, Space
+
+IMAGES, BATCH = 500, 50
+
+Progress = Callable[[int, int], None]
+"""Hears how many evaluations are done, and how many there are."""
+
+
+def sensitivities(
+    space: Space,
+    split: AnySplit,
+    *,
+    images: int = IMAGES,
+    base: Sequence[int] | None = None,
+    batch: int = BATCH,
+    budget: int = BUDGET,
+    file: Path | str | None = None,
+    progress: Progress | None = None,
+) -> Sensitivity:
+    """Measure what each option of each choice does when all others are as in the base plan.
+
+    `base` is the default plan where none is given. Changes of choices that it makes inactive, or
+    that change the machine only, are 0. `budget` bounds the bytes of activations that are kept.
+    With a `file` every change is kept as it is measured: the same call goes on after it was
+    stopped, and returns at once what is finished. Raises HwflowError for a file of another network,
+    space, base plan or images, and for a space without a network.
+    """
+    start = space.canonical(space.default if base is None else base)
+    journal = Journal(file, _identity(space, split, start, images, batch, budget))
+    if journal.finished and file is not None:
+        return Sensitivity.read(file).check(space)
+    replay = Replay(space, start, split, images, batch, budget)
+    changes = _changes(space, start)
+    wanted: list[Change | None] = [None, *changes]
+    sums: dict[Change | None, list[Sums]] = {change: [] for change in wanted}
+    for number in range(replay.parts * len(wanted)):
+        part, change = divmod(number, len(wanted))[0], wanted[number % len(wanted)]
+        plan = start if change is None else changes[change]
+        sums[change].append(journal.measured(part, change, plan, replay))
+        if progress is not None:
+            progress(number + 1, replay.parts * len(wanted))
+    found = _table(space, start, {key: _mean(parts) for key, parts in sums.items()}, replay.images,
+                   journal.spent(replay))  # fmt: skip
+    journal.close(found)
+    return found
+
+
+@dataclass(frozen=True)
+class PairError:
+    """What two changes at once add to the loss, against the sum of what each adds alone."""
+
+    pairs: tuple[tuple[Change, Change], ...]
+    measured: tuple[float, ...]
+    summed: tuple[float, ...]
+    accuracy: tuple[float, ...]
+    """Measured change of the accuracy."""
+    summed_accuracy: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean of |measured - summed|, in units of the loss."""
+        return sum(map(abs, self._errors)) / len(self.pairs)
+
+    @property
+    def relative(self) -> float:
+        """Sum of |measured - summed| over the sum of |measured|."""
+        return sum(map(abs, self._errors)) / max(sum(map(abs, self.measured)), 1e-12)
+
+    @property
+    def median(self) -> float:
+        """Median of |measured - summed|."""
+        found = sorted(map(abs, self._errors))
+        return (found[(len(found) - 1) // 2] + found[len(found) // 2]) / 2
+
+    @property
+    def _errors(self) -> list[float]:
+        return [m - s for m, s in zip(self.measured, self.summed, strict=True)]
+
+
+def pair_error(
+    found: Sensitivity,
+    space: Space,
+    split: AnySplit,
+    *,
+    pairs: int = 50,
+    seed: int = 0,
+    batch: int = BATCH,
+    budget: int = BUDGET,
+    progress: Progress | None = None,
+) -> PairError:
+    """Measure random pairs of changes of two choices, on the images of the sensitivities.
+
+    Raises HwflowError for sensitivities of another space, or when there is no pair.
+    """
+    found.check(space)
+    drawn = _pairs(space, found.base, pairs, seed)
+    replay = Replay(space, found.base, split, found.images, batch, budget)
+    measured, accuracy = [], []
+    for number, both in enumerate(drawn, start=1):
+        plan = space.canonical(_with(found.base, *both))
+        loss, right = _mean([replay.sums(part, plan) for part in range(replay.parts)])
+        measured.append(loss - found.base_loss)
+        accuracy.append(right - found.base_accuracy)
+        if progress is not None:
+            progress(number, len(drawn))
+    return PairError(
+        tuple(drawn),
+        tuple(measured),
+        tuple(sum(found.loss[p][o] for p, o in both) for both in drawn),
+        tuple(accuracy),
+        tuple(sum(found.accuracy[p][o] for p, o in both) for both in drawn),
+    )
+
+
+def _pairs(space: Space, base: Plan, count: int, seed: int) -> list[tuple[Change, Change]]:
+    """Draw pairs of changes of different choices, in the order of the places; none twice."""
+    changes, rng = list(_changes(space, base)), random.Random(seed)
+    most = sum(one[0] < other[0] for one in changes for other in changes)
+    found: dict[tuple[Change, Change], None] = {}
+    while len(found) < min(count, most):
+        one, other = sorted(rng.sample(changes, 2))
+        if one[0] != other[0]:
+            found[one, other] = None
+    if not found:
+        raise HwflowError(
+            f"The space of {space.workload.name!r} has no two choices that can change, or no pair "
+            f"was asked for ({count}). Give a space of two choices or more, and pairs=1 or more."
+        )
+    return list(found)
+
+
+def _changes(space: Space, base: Plan) -> dict[Change, Plan]:
+    """Return every single change of a plan that changes the network."""
+    own = len(space.of_network)
+    found = {
+        (place, option): space.canonical(_with(base, (place, option)))
+        for place, choice in enumerate(space.choices[:own])
+        for option in range(len(choice.options))
+    }
+    return {change: plan for change, plan in found.items() if plan != base}
+
+
+def _with(plan: Plan, *changes: Change) -> Plan:
+    found = list(plan)
+    for place, option in changes:
+        found[place] = option
+    return tuple(found)
+
+
+def _mean(parts: Sequence[Sums]) -> tuple[float, float]:
+    """Return mean loss and accuracy."""
+    images = sum(count for *_, count in parts)
+    return sum(loss for loss, *_ in parts) / images, sum(right for _, right, _ in parts) / images
+
+
+def _table(
+    space: Space,
+    base: Plan,
+    means: dict[Change | None, tuple[float, float]],
+    images: int,
+    spent: Spent,
+) -> Sensitivity:
+    loss, accuracy = means[None]
+
+    def rows(figure: int) -> tuple[tuple[float, ...], ...]:
+        return tuple(
+            tuple(means.get((place, o), means[None])[figure] - means[None][figure]
+                  for o in range(len(choice.options)))
+            for place, choice in enumerate(space.choices)
+        )  # fmt: skip
+
+    return Sensitivity(
+        base,
+        tuple(choice.name for choice in space.choices),
+        tuple(choice.options for choice in space.choices),
+        rows(0),
+        rows(1),
+        loss,
+        accuracy,
+        images,
+        spent,
+    )
+
+
+def _identity(
+    space: Space, split: AnySplit, base: Plan, images: int, batch: int, budget: int
+) -> dict[str, str]:
+    """Return what a file must not mix, each in a few letters."""
+    network = space.network
+    if network is None:
+        raise HwflowError(
+            f"{space.workload.name} is known on paper only: sensitivities need the torch network."
+        )
+    calibration = torch.empty(0) if network.calibration is None else network.calibration
+    parts = [(part.kind, _digest_of(part)) for part in space.parts]
+    held = {
+        "network": state_digest(network.module),
+        "calibration": hashlib.sha256(calibration.contiguous().numpy().tobytes()).hexdigest(),
+        "space": _sha([parts, space.describe(), space.workload.digest()]),
+        "base plan": _sha(base),
+        "images": _sha([split.digest, images]),
+        "batch or budget": _sha([batch, budget]),
+    }
+    return {name: digest[:16] for name, digest in held.items()}
+
+
+def _digest_of(part: object) -> str:
+    digest = getattr(part, "digest", None)
+    return digest() if digest is not None else ""
+
+
+def _sha(data: Any) -> str:
+    return hashlib.sha256(json.dumps(data).encode()).hexdigest()

@@ -1,0 +1,141 @@
+"""What single changes of a plan do to its loss, as plain data; a JSON file holds it.
+
+:func:`hwflow.quality.sensitivity.sensitivities` measures it. Does not import torch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from hwflow.errors import HwflowError
+from hwflow.space import Plan, Space, Value
+
+Figure = Literal["loss", "accuracy"]
+
+Row = tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Forward work, in layers computed for an image, and in multiplications."""
+
+    evaluations: int
+    image_layers: int
+    macs: int
+    whole_image_layers: int
+    """What one whole evaluation of the base plan takes."""
+    whole_macs: int
+    cpu_s: float = 0.0
+
+    @property
+    def whole_evaluations(self) -> float:
+        """The work in whole evaluations, by image-layers."""
+        return self.image_layers / max(1, self.whole_image_layers)
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """What single changes of a plan do, by place of the plan and option."""
+
+    base: Plan
+    names: tuple[str, ...]
+    """Of the choices."""
+    options: tuple[tuple[Value, ...], ...]
+    loss: tuple[Row, ...]
+    """Rise of the cross-entropy; 0 at the base plan's options, below 0 where a change helps."""
+    accuracy: tuple[Row, ...]
+    """Rise of the accuracy, so mostly below 0."""
+    base_loss: float
+    base_accuracy: float
+    images: int
+    spent: Spent
+
+    def table(self, figure: Figure = "loss") -> tuple[Row, ...]:
+        """Return what each option loses: the rise of the loss, or the fall of the accuracy."""
+        if figure == "loss":
+            return self.loss
+        return tuple(tuple(-value for value in row) for row in self.accuracy)
+
+    def ranking(self) -> list[tuple[str, Value, float]]:
+        """Return each choice with its worst option and what that adds to the loss, worst first."""
+        found = []
+        for name, options, row in zip(self.names, self.options, self.loss, strict=True):
+            worst = max(range(len(row)), key=row.__getitem__)
+            found.append((name, options[worst], row[worst]))
+        return sorted(found, key=lambda entry: -entry[2])
+
+    def expected(self, plan: Sequence[int], figure: Figure = "loss") -> float:
+        """Return the sum of what the options of a plan lose."""
+        return sum(row[o] for row, o in zip(self.table(figure), plan, strict=True))
+
+    def check(self, space: Space) -> Sensitivity:
+        """Return itself; HwflowError when it is of other choices than those of a space."""
+        own = dict(zip(self.names, self.options, strict=True))
+        others = {choice.name: choice.options for choice in space.choices}
+        if list(own.items()) != list(others.items()):
+            raise HwflowError(
+                f"The sensitivities are of other choices than the space: {_difference(own, others)}"
+                ". Measure them for this space, with the same network and bits."
+            )
+        return self
+
+    def write(self, path: Path | str) -> None:
+        """Write a JSON file that :meth:`read` reads, in one step."""
+        write_json(Path(path), {"sensitivity": asdict(self)})
+
+    @classmethod
+    def read(cls, path: Path | str) -> Sensitivity:
+        """Read a file of :meth:`write` or of a finished measurement.
+
+        Raises HwflowError when the file is neither.
+        """
+        held = read_json(Path(path)).get("sensitivity")
+        if held is None:
+            raise HwflowError(
+                f"{path} holds no finished sensitivities. Give the command that began it again: "
+                "it goes on where it stopped."
+            )
+        try:
+            found = {key: _tuples(value) for key, value in held.items() if key != "spent"}
+            return cls(**found, spent=Spent(**held["spent"]))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise HwflowError(f"{path} holds no sensitivities: {error}.") from error
+
+
+def _difference(own: Mapping[str, object], others: Mapping[str, object]) -> str:
+    """Say in which choice two spaces differ."""
+    for name, options in own.items():
+        if others.get(name, options) != options:
+            return f"{name!r} has {options} there and {others[name]} here"
+    lacking = next((name for name in own if name not in others), None)
+    if lacking:
+        return f"{lacking!r} is no choice here"
+    more = next((name for name in others if name not in own), None)
+    return f"{more!r} is no choice there" if more else "their order differs"
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write JSON, replacing the file in one step."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    partial.write_text(json.dumps(data))
+    partial.replace(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; HwflowError when the file cannot be read or holds none."""
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise HwflowError(f"Cannot read the sensitivities in {path}: {error}.") from error
+    if not isinstance(found, dict):
+        raise HwflowError(f"{path} holds no sensitivities. Give a file that was written by them.")
+    return found
