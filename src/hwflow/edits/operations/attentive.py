@@ -9,7 +9,6 @@ from math import sqrt
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from hwflow.edits.operations.layers import Size, activation, fits_kernel, unit
 from hwflow.edits.operations.option import Option
@@ -22,25 +21,27 @@ MOST_TOKENS = 1024
 class SelfAttention(nn.Module):
     """Multi-head self-attention of an image's positions, keys and values pooled."""
 
-    def __init__(self, channels: int, heads: int, pool: int) -> None:
-        """Make the four pointwise layers."""
+    def __init__(self, channels: int, heads: int, pool: int, size: Size) -> None:
+        """Make the four pointwise layers; `size` is that of the image."""
         super().__init__()
-        self.heads = heads
+        self.scale = 1 / sqrt(channels // heads)
         self.pool = nn.AvgPool2d(pool, ceil_mode=True) if pool > 1 else None
         self.query, self.key, self.value, self.out = (
             nn.Conv2d(channels, channels, 1) for _ in range(4)
         )
+        self.tokens, self.heads = nn.Flatten(2), nn.Unflatten(1, (heads, channels // heads))
+        self.softmax = nn.Softmax(-1)
+        self.joined, self.image = nn.Flatten(1, 2), nn.Unflatten(2, size)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return what each position gathers, shape (N, C, H, W)."""
         read = x if self.pool is None else self.pool(x)
-        query, key, value = (
-            part.flatten(2).unflatten(1, (self.heads, -1))
-            for part in (self.query(x), self.key(read), self.value(read))
-        )
-        weights = (query.transpose(2, 3) @ key * (1 / sqrt(query.shape[2]))).softmax(-1)
+        query = self.heads(self.tokens(self.query(x)))
+        key = self.heads(self.tokens(self.key(read)))
+        value = self.heads(self.tokens(self.value(read)))
+        weights = self.softmax((query.transpose(2, 3) @ key) * self.scale)
         mixed = value @ weights.transpose(2, 3)
-        found: Tensor = self.out(mixed.flatten(1, 2).unflatten(2, x.shape[2:]))
+        found: Tensor = self.out(self.image(self.joined(mixed)))
         return found
 
 
@@ -92,29 +93,31 @@ class Attention(Option):
         if not site.keeps_shape:
             sizes = site.in_shape[1:], site.out_shape[1:]
             project = unit(site.in_shape[0], channels, 1, *sizes)
-        attention = SelfAttention(channels, self.heads, self.pool)
+        attention = SelfAttention(channels, self.heads, self.pool, site.out_shape[1:])
         return Transformer(project, attention, channels, channels * self.mlp, site.act)
 
 
 class Involve(nn.Module):
     """Involution: each position's own kernel, computed from it, shared by groups of channels."""
 
-    def __init__(self, channels: int, kernel: int, groups: int) -> None:
+    def __init__(self, channels: int, kernel: int, groups: int, size: Size) -> None:
         """Make the two layers that compute the kernels (Li et al., CVPR 2021, reduction 4)."""
         super().__init__()
-        self.kernel, self.groups = kernel, groups
+        self.size, self.kernel = size, kernel
         inner = max(1, channels // 4)
         self.reduce = nn.Conv2d(channels, inner, 1, bias=False)
         self.norm = nn.BatchNorm2d(inner)
         self.act = nn.ReLU()
         self.span = nn.Conv2d(inner, kernel**2 * groups, 1)
+        self.pad = nn.ZeroPad2d(kernel // 2)
+        self.grouped = nn.Unflatten(1, (groups, channels // groups))
+        self.kernels = nn.Unflatten(1, (groups, 1, kernel**2))
+        self.joined = nn.Flatten(1, 2)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the sums over each position's neighbours, shape (N, C, H, W)."""
-        height, width = x.shape[2:]
-        kernels = self.span(self.act(self.norm(self.reduce(x))))
-        half = self.kernel // 2
-        padded = F.pad(x, (half, half, half, half))
+        kernels = self.kernels(self.span(self.act(self.norm(self.reduce(x)))))
+        padded, (height, width) = self.pad(x), self.size
         # slices in place of unfold, which neither the workload nor every runtime knows
         near = torch.stack(
             [
@@ -122,11 +125,10 @@ class Involve(nn.Module):
                 for row in range(self.kernel)
                 for column in range(self.kernel)
             ],
-            dim=2,
+            2,
         )
-        near = near.unflatten(1, (self.groups, -1))
-        kernels = kernels.unflatten(1, (self.groups, 1, self.kernel**2))
-        return (near * kernels).sum(3).flatten(1, 2)
+        found: Tensor = self.joined((self.grouped(near) * kernels).sum([3]))
+        return found
 
 
 class InvolutionBlock(nn.Module):
@@ -170,7 +172,7 @@ class Involution(Option):
         outputs, project = site.out_shape[0], None
         if not site.keeps_shape:
             project = unit(site.in_shape[0], outputs, 1, site.in_shape[1:], site.out_shape[1:])
-        involve = Involve(outputs, self.kernel, self.groups)
+        involve = Involve(outputs, self.kernel, self.groups, site.out_shape[1:])
         return InvolutionBlock(project, involve, outputs, site.act)
 
 

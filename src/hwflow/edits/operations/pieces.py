@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import fx, nn
 
+from hwflow.edits.operations.lower import NotKnownError, lowered
 from hwflow.edits.sites import Site
 from hwflow.edits.trainable import TrainableGraph, trainable
 from hwflow.extract.exported import export_network, is_exported, read_graph
@@ -45,5 +46,13 @@ def _read(option: Option, site: Site) -> tuple[TrainableGraph, Workload]:
     with seeded(0):
         module = option.module(site).eval()
     example = torch.zeros(1, *site.in_shape)
-    graph = export_network(Network(option.name, module, example), dynamic_batch=True)
-    return trainable(graph).eval(), read_graph(graph, option.name).workload
+    graph = _graph(option.name, module, example)
+    return graph, read_graph(graph, option.name).workload
+
+
+def _graph(name: str, module: nn.Module, example: torch.Tensor) -> TrainableGraph:
+    try:
+        return lowered(module, example).eval()
+    except NotKnownError:
+        network = Network(name, module, example)
+        return trainable(export_network(network, dynamic_batch=True)).eval()
