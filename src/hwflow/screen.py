@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from hwflow.compare import Comparison
     from hwflow.costing import Costing
     from hwflow.costs.fine.relief import Relief
+    from hwflow.costs.measured.files import Measured as FileTimes
+    from hwflow.costs.measured.fill import Progress as Measured
     from hwflow.fidelity import Fidelity
     from hwflow.loop import Progress as SearchProgress
     from hwflow.train import Progress as Step
@@ -166,11 +168,58 @@ def built_table(built: Mapping[str, Any]) -> Table:
         "test accuracy", f"{100 * test['before']:.2f} %", f"{100 * test['after']:.2f} %",
         f"{gain:+.2f} ± {error:.2f} points",
     )  # fmt: skip
-    for name in ("latency_s", "energy_j", "dram_bytes", "model_bytes"):
+    shown = ("latency_s", "energy_j", "dram_bytes", "model_bytes")
+    for name in (name for name in shown if name in built["total"]):
         known, before, after = METRICS[name], built["original"][name], built["total"][name]
         change = f"{100 * (after / before - 1):+.0f} %" if before else "-"
         table.add_row(known.short, show(before, known.unit), show(after, known.unit), change)
     return table
+
+
+def latency_table(latency: Mapping[str, Any]) -> Table:
+    """Return a built network's latency: modelled, tabled and measured, before and after."""
+    table = _table("Latency, side by side")
+    for heading in ("", "on", "original", "built", "speed-up"):
+        table.add_column(heading, justify="left" if heading in ("", "on") else "right")
+    for way in ("modelled", "tabled", "measured"):
+        found = latency[way]
+        if found is None:
+            continue
+        before, after = found["before_s"], found["after_s"]
+        ratio = f"{before / after:.2f}x" if before and after else "-"
+        table.add_row(way, found["on"], show(before, "s"), show(after, "s"), ratio)
+    return table
+
+
+def show_times(found: FileTimes) -> None:
+    """Print the times of a file, of the one it is held against, and what is to be known."""
+    table = _table(", ".join(found.device.values()))
+    for heading in ("file", "CPU time", "quartiles", "wall time", "rounds"):
+        table.add_column(heading, justify="left" if heading == "file" else "right")
+    for times in (found.file, found.against):
+        if times is not None:
+            low, middle, high = times.cpu_s
+            quartiles = f"{show(low, 's')} to {show(high, 's')}"
+            wall = show(times.wall_s[1], "s")
+            table.add_row(times.name, show(middle, "s"), quartiles, wall, str(times.rounds))
+    out.print(table)
+    for sentence in found.sentences():
+        out.print(sentence, highlight=False)
+
+
+@contextmanager
+def measuring_bar(quiet: bool) -> Iterator[Callable[[Measured], None]]:
+    """Show a progress bar with the time left while layers are measured; nothing when `quiet`."""
+    with _bar(quiet) as bar:
+        task = bar.add_task("measuring", total=None, count="", note="")
+
+        def show_step(at: Measured) -> None:
+            left = "" if at.left_s is None else f"{show(at.left_s, 's')} left"
+            bar.update(
+                task, completed=at.done, total=at.total, count=f"{at.done}/{at.total}", note=left
+            )
+
+        yield show_step
 
 
 def built_lines(built: Mapping[str, Any]) -> Iterator[str]:
@@ -182,6 +231,8 @@ def built_lines(built: Mapping[str, Any]) -> Iterator[str]:
     )
     if built["written"]:
         yield f"Written: {built['written']}"
+    measured = (built.get("latency") or {}).get("measured")
+    yield from measured["notes"] if measured else ()
     export = built["export"]
     if not export:
         return
@@ -201,7 +252,7 @@ def _settings(settings: Mapping[str, str]) -> str:
     return ", ".join(f"{key} = {value}" for key, value in settings.items())
 
 
-def _bar(quiet: bool) -> Progress:
+def counting_bar(quiet: bool) -> Progress:
     """Return a progress bar with a count, a note, and the time that is left."""
     columns = (
         TextColumn("{task.description}"),
@@ -217,14 +268,14 @@ def _bar(quiet: bool) -> Progress:
 @contextmanager
 def search_bar(quiet: bool) -> Iterator[SearchBar]:
     """Show a progress bar while a search runs; nothing when `quiet`."""
-    with _bar(quiet) as bar:
+    with counting_bar(quiet) as bar:
         yield SearchBar(bar)
 
 
 @contextmanager
 def tuning_bar(quiet: bool) -> Iterator[Callable[[Step], None]]:
     """Show a progress bar while a network is fine-tuned; nothing when `quiet`."""
-    with _bar(quiet) as bar:
+    with counting_bar(quiet) as bar:
         task = bar.add_task("fine-tuning", total=None, count="", note="")
 
         def show(at: Step) -> None:

@@ -105,11 +105,11 @@ def test_losses_are_given_as_solvers_take_them():
     scores = Scores(Figures(1.0, 0.9), rows)
 
     class Space:
-        choices = (Choice("replace:a.b", ("skip", "keep")), Choice("bits:a.b", (4, 8)))
+        choices = (Choice("operation:a.b", ("skip", "keep")), Choice("bits:a.b", (4, 8)))
 
-    assert scores.losses(Space()) == {"replace:a.b": (0.25, 0.0)}
-    assert scores.losses(Space(), "loss") == {"replace:a.b": (0.5, 0.0)}
-    Space.choices = (Choice("replace:a.b", ("keep", "other")),)
+    assert scores.losses(Space()) == {"operation:a.b": (0.25, 0.0)}
+    assert scores.losses(Space(), "loss") == {"operation:a.b": (0.5, 0.0)}
+    Space.choices = (Choice("operation:a.b", ("keep", "other")),)
     with pytest.raises(HwflowError, match=r"'other' at 'a.b' was not scored"):
         scores.losses(Space())
 

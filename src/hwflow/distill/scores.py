@@ -20,9 +20,11 @@ from torch import nn
 
 from hwflow.data.split import Split, Stream
 from hwflow.distill.jobs import Clock, Pair, Progress, Progressing, answers, pairs_of
-from hwflow.distill.tasks import Group, learns, made_option, weights_file
+from hwflow.distill.tasks import KNOWN, Group, learns, made_option, weights_file
 from hwflow.edits.operations import Option, teacher_of
+from hwflow.edits.operations.compressed import INPUTS
 from hwflow.edits.quantizers import prepared
+from hwflow.edits.replace import OPERATION
 from hwflow.edits.sites import Site
 from hwflow.errors import HwflowError
 from hwflow.network import Network
@@ -71,7 +73,7 @@ class Scores:
     ) -> dict[str, tuple[float, ...]]:
         """Return what each option loses by choice of a space, as solvers take it.
 
-        Choices are named "replace:SITE", their options by name. In units of the quality that is
+        Choices are named "operation:SITE", their options by name. In units of the quality that is
         maximised: with "accuracy" shares of the images, with "loss" nats. Raises HwflowError for
         options that were not scored.
         """
@@ -79,7 +81,7 @@ class Scores:
         found = {}
         for choice in space.choices:
             kind, _, site = choice.name.partition(":")
-            if kind == "replace" and site in sites:
+            if f"{kind}:" == OPERATION and site in sites:
                 rows = [self.of(site, str(option)) for option in choice.options]
                 found[choice.name] = tuple(getattr(row, figure) for row in rows)
         return found
@@ -190,6 +192,7 @@ def score_group(group: Group, bench: _Bench) -> list[Scored]:
     values = ready.found.values
     detour = Detour(ready.graph, values[site.entry], values[site.exit], bench.batches)
     teacher = teacher_of(bench.network, site)
+    teacher.meta[INPUTS] = detour.entry[:KNOWN]
     found = []
     for number in group.options:
         option = bench.options[number]

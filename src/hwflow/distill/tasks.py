@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from hwflow.edits.operations import Option, teacher_of
+from hwflow.edits.operations.compressed import INPUTS
 from hwflow.edits.sites import Site
 from hwflow.errors import HwflowError
 from hwflow.network import Network
@@ -24,6 +25,10 @@ from hwflow.running import seeded
 
 MEASURED = frozenset({"keep", "quantized"})
 """Families of options that are measured as they are: the teacher, and its rounded copies."""
+
+
+KNOWN = 64
+"""Images whose activations options that are made from the teacher may look at."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +134,7 @@ def _made(
 ) -> tuple[dict[str, nn.Module], dict[str, str]]:
     """Return the modules of a site's options, and why others cannot be made."""
     teacher = teacher_of(work.network, site)
+    teacher.meta[INPUTS] = work.features.read(site.entry, slice(0, KNOWN))
     made: dict[str, nn.Module] = {}
     failed: dict[str, str] = {}
     for name, option in options.items():

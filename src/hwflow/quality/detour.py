@@ -64,6 +64,12 @@ class Detour:
         with torch.no_grad():
             self._held = [before(_last(inputs)) for inputs, _ in batches]
 
+    @property
+    def entry(self) -> Tensor:
+        """What the site reads on the first batch."""
+        found: Tensor = self._held[0][0]
+        return found
+
     def measure(self, module: nn.Module) -> Figures:
         """Return loss and accuracy of the network with this module at the site."""
         with evaluating(module), torch.no_grad():
