@@ -6,19 +6,30 @@ data, so compare within it only.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
+from hwflow.reproduce import codesign
 from hwflow.reproduce.quantizing import BUDGETS, INSTEAD, MACHINES, SEEDS
+from hwflow.reproduce.quantizing_answers import (
+    engines_stage,
+    levels_stage,
+    tune_stage,
+    work_stage,
+)
 from hwflow.reproduce.quantizing_searches import (
     CONTENDERS,
     ONCE,
     REPAIRS,
     Budget,
     Case,
-    haq_stage,
-    search_stage,
+    haq_of,
+    search_of,
 )
 from hwflow.reproduce.stages import Stage
+
+LARGE = "bismo"
+"""The engine on which ResNet-56 is searched."""
 
 
 def budgets(network: str, seed: int) -> list[Budget]:
@@ -40,27 +51,35 @@ def searches(network: str, seed: int) -> list[Case]:
     return [Case(network, machine, label, seed) for machine in MACHINES for label in labels]
 
 
-def _search(case: Case) -> Stage:
-    about = f"{case.network} on {case.machine} by {case.contender}, seed {case.seed}"
-    make = partial(search_stage, case=case)
-    return Stage(f"search-{case.key}", about, make, case.seed == SEEDS[0])
+def _levels(machine: str) -> Stage:
+    make = partial(levels_stage, machine=machine)
+    return Stage(f"levels-{machine}", f"what a search on a cheap level loses, {machine}", make,
+                 machine == MACHINES[1])  # fmt: skip
 
 
-def _haq(case: Budget) -> Stage:
-    about = (
-        f"HAQ's agent, {case.network} on {case.machine}, {case.metric} at most {case.share:g}, "
-        f"repair {case.repair}, seed {case.seed}"
-    )
-    quick = case.seed == SEEDS[0] and case.share == 0.6
-    return Stage(f"haq-{case.key}", about, partial(haq_stage, case=case), quick)
+def _tune(case: Budget) -> Stage:
+    quick = case.key == "resnet20-bismo-0.6-haq-0"
+    about = f"trained equally long: HAQ's answer and ours, {case.key}"
+    return Stage(f"tune-{case.key}", about, partial(tune_stage, case=case), quick)
 
 
 def _stages() -> tuple[Stage, ...]:
-    stages: list[Stage] = []
+    """Return the stages: seed by seed, then the questions, then the larger network."""
+    found: list[Stage] = []
     for seed in SEEDS:
-        stages += [_search(case) for case in searches("resnet20", seed)]
-        stages += [_haq(case) for case in budgets("resnet20", seed)]
-    return tuple(stages)
+        found += [search_of(case) for case in searches("resnet20", seed)]
+        found += [haq_of(case) for case in budgets("resnet20", seed)]
+    found.append(Stage("engines", "engine against engine, in shares of 8 bits", engines_stage))
+    found.append(Stage("seeded", "forward work to plain NSGA-II's hypervolume", work_stage))
+    found += [_levels(machine) for machine in MACHINES]
+    found += [_tune(case) for seed in SEEDS for case in budgets("resnet20", seed)]
+    large = [Case("resnet56", LARGE, label, SEEDS[0]) for label in CONTENDERS]
+    found += [search_of(case, quick=False) for case in large]
+    metric, shares = BUDGETS[LARGE]
+    agents = [Budget("resnet56", LARGE, metric, shares[1], r, SEEDS[0]) for r in REPAIRS]
+    found += [haq_of(case, quick=False) for case in agents]
+    found += codesign.stages("resnet20")
+    return (*found, *(replace(one, quick=False) for one in codesign.stages("resnet56")))
 
 
 STAGES = _stages()

@@ -17,6 +17,7 @@ from hwflow import loop
 from hwflow.front import Front, Trial
 from hwflow.problem import QUALITY, Problem
 from hwflow.quality.accuracy import Accuracy
+from hwflow.quality.sensitivity import Sensitivity, sensitivities
 from hwflow.recipes.hw_flowq import BITS, default_costs, problem_at, quantization_space
 from hwflow.reproduce.stages import Plain, Settings
 from hwflow.solvers import Solver
@@ -39,6 +40,8 @@ POPULATION = 24
 IMAGES = {"resnet20": 500, "resnet56": 500}
 """Validation images that a plan is scored on in a search."""
 CALIBRATION = 256
+SENSITIVITY_IMAGES = 100
+"""Validation images on which single changes are measured, for a search that is seeded."""
 METRICS = ("latency_s", "energy_j", "dram_bytes", "bit_ops", "model_bytes")
 FLOOR = 0.5
 """The accuracy from which hypervolumes count."""
@@ -88,6 +91,13 @@ def space_of(settings: Settings, name: str) -> Space:
     network = settings.network(name)
     data = settings.splits(network)
     return quantization_space(network, data, bits(settings), calibration(settings))
+
+
+def sensitivity_of(settings: Settings, name: str, space: Space) -> Sensitivity:
+    """Return what each option of each choice loses, measured now or before."""
+    val = settings.splits(settings.network(name)).val
+    count = 20 if settings.quick else SENSITIVITY_IMAGES
+    return sensitivities(space, val, images=count, file=settings.out / f"sensitivity-{name}.json")
 
 
 def searched(

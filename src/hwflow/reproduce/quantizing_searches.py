@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 
 from hwflow.errors import InfeasibleError
 from hwflow.front import Trial
@@ -18,25 +19,43 @@ from hwflow.reproduce.quantizing import (
     population,
     searched,
     searched_front,
+    sensitivity_of,
     space_of,
     trials_of,
 )
-from hwflow.reproduce.stages import Plain, Settings
+from hwflow.reproduce.stages import Plain, Settings, Stage
 from hwflow.solvers import Solver
 from hwflow.solvers.ddpg.wall import Repair
 from hwflow.solvers.nsga2 import NSGA2
 from hwflow.solvers.random import Random
+from hwflow.solvers.surrogate import seeds
 from hwflow.solvers.uniform import Uniform
 
 FINALISTS = 8
 """Plans of a search that are scored on all validation images before one is taken."""
+SEEDED = 0.5
+"""Share of the first population that the integer program gives."""
 
-Maker = Callable[[Settings, Problem, int], Solver]
+Maker = Callable[[Settings, str, Problem, int], Solver]
+
+
+def plain(settings: Settings, name: str, problem: Problem, seed: int) -> Solver:
+    """Return NSGA-II as it is."""
+    return NSGA2(seed, population=population(settings))
+
+
+def seeded(settings: Settings, name: str, problem: Problem, seed: int) -> Solver:
+    """Return NSGA-II that begins with what the integer program makes of sensitivities."""
+    size = population(settings)
+    table = sensitivity_of(settings, name, problem.space).table()
+    return NSGA2(seed, population=size, first=seeds(problem, table, round(SEEDED * size)))
+
 
 CONTENDERS: Mapping[str, Maker] = {
-    "nsga2": lambda settings, problem, seed: NSGA2(seed, population=population(settings)),
-    "random": lambda settings, problem, seed: Random(seed),
-    "uniform": lambda settings, problem, seed: Uniform(seed),
+    "nsga2": plain,
+    "seeded": seeded,
+    "random": lambda settings, name, problem, seed: Random(seed),
+    "uniform": lambda settings, name, problem, seed: Uniform(seed),
 }
 ONCE = ("uniform",)
 """Contenders in which nothing is drawn."""
@@ -87,7 +106,7 @@ class Budget:
 def search_stage(settings: Settings, case: Case) -> Plain:
     """Search for accuracy, energy and latency on the fine level."""
     problem = free_problem(settings, case.network, case.machine)
-    solver = CONTENDERS[case.contender](settings, problem, case.seed)
+    solver = CONTENDERS[case.contender](settings, case.network, problem, case.seed)
     folder = f"searches/{case.key}"
     front = searched(settings, case.network, problem, solver, folder, case.seed)
     trials = trials_of(settings.out / folder)
@@ -145,3 +164,21 @@ def validation(settings: Settings, name: str, problem: Problem, trial: Trial) ->
     val = settings.splits(settings.network(name)).val
     limit = 200 if settings.quick else None
     return Accuracy(val, limit=limit).score(trial.plan, problem.space.apply)
+
+
+def search_of(case: Case, quick: bool | None = None) -> Stage:
+    """Return the stage of a search; in a quick reproduction those of the first seed, or as told."""
+    about = f"{case.network} on {case.machine} by {case.contender}, seed {case.seed}"
+    make = partial(search_stage, case=case)
+    return Stage(f"search-{case.key}", about, make, case.seed == 0 if quick is None else quick)
+
+
+def haq_of(case: Budget, quick: bool | None = None) -> Stage:
+    """Return the stage of HAQ's agent below a budget."""
+    about = (
+        f"HAQ's agent, {case.network} on {case.machine}, {case.metric} at most {case.share:g}, "
+        f"repair {case.repair}, seed {case.seed}"
+    )
+    usual = case.seed == 0 and case.share == 0.6
+    make = partial(haq_stage, case=case)
+    return Stage(f"haq-{case.key}", about, make, usual if quick is None else quick)

@@ -1,0 +1,264 @@
+"""Stages of HW-FlowQ that ask questions of the searches: levels, forward work, trained answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from statistics import median
+from typing import Any
+
+from hwflow.compare import fronts
+from hwflow.edits.quantize import quantize
+from hwflow.errors import HwflowError
+from hwflow.front import Front, Trial
+from hwflow.network import Network
+from hwflow.problem import Problem
+from hwflow.quality.accuracy import Flips, compare
+from hwflow.recipes.hw_flowq import hw_flowq
+from hwflow.report import write_fronts_page
+from hwflow.reproduce.quantizing import (
+    MACHINES,
+    bits,
+    calibration,
+    described,
+    evaluations,
+    free_problem,
+    images,
+    population,
+    qualities,
+    searched,
+    seeds,
+    sensitivity_of,
+    space_of,
+    trials_of,
+    volume_curve,
+)
+from hwflow.reproduce.quantizing_searches import (
+    FINALISTS,
+    Budget,
+    Case,
+    haq_of,
+    plain,
+    search_of,
+    validation,
+)
+from hwflow.reproduce.stages import Plain, Settings
+from hwflow.space import Plan, Space
+from hwflow.train import Progress, finetune
+
+STEPS = 390
+"""Of a short fine-tuning: about an epoch of 50,000 images."""
+RATE = 0.01
+QUICK_STEPS = 4
+QUICK_IMAGES = 200
+"""Test images of a quick reproduction."""
+
+
+def levels_stage(settings: Settings, machine: str, name: str = "resnet20") -> Plain:
+    """Ask what is lost by searching on a cheap level: all that it evaluated, costed on Fine.
+
+    Beside Coarse, Mid and Fine alone, with equal evaluations, the three refined one after another.
+    """
+    fine = free_problem(settings, name, machine)
+    rows = []
+    for seed in seeds(settings):
+        found: dict[str, Any] = {"seed": seed}
+        for level in ("coarse", "mid", "fine"):
+            found[level] = costed_on(fine, level_trials(settings, name, machine, level, seed))
+        refined, shifts = refined_trials(settings, name, machine, seed)
+        rows.append(found | {"refined": costed_on(fine, refined), "shifts": shifts})
+    _levels_page(settings, name, machine, fine)
+    return {"network": name, "machine": machine, "rows": rows}
+
+
+def level_trials(settings: Settings, name: str, machine: str, level: str, seed: int) -> list[Trial]:
+    """Return what NSGA-II evaluated on a level; that on Fine is the search of its own stage."""
+    if level == "fine":
+        folder = f"searches/{Case(name, machine, 'nsga2', seed).key}"
+        search_of(Case(name, machine, "nsga2", seed)).result(settings)
+        return trials_of(settings.out / folder)
+    problem = free_problem(settings, name, machine, level)
+    folder = f"levels/{name}-{machine}/{level}-{seed}"
+    searched(settings, name, problem, plain(settings, name, problem, seed), folder, seed)
+    return trials_of(settings.out / folder)
+
+
+def refined_trials(
+    settings: Settings, name: str, machine: str, seed: int
+) -> tuple[list[Trial], list[Plain]]:
+    """Return what the search that goes from level to level evaluated, and how its fronts moved."""
+    network = settings.network(name)
+    found = hw_flowq(
+        network, settings.splits(network), machine,
+        settings.out / f"levels/{name}-{machine}/refined-{seed}", bits=bits(settings),
+        evaluations=evaluations(settings, name), population=population(settings),
+        images=images(settings, name), calibration=calibration(settings), seed=seed,
+        qualities=qualities(settings, name),
+    )  # fmt: skip
+    trials = [trial for stage in found.stages for trial in trials_of(stage.folder)]
+    return trials, [asdict(shift) for shift in found.shifts]
+
+
+def costed_on(problem: Problem, trials: Sequence[Trial]) -> Plain:
+    """Return hypervolume and front of evaluated plans, costed in another problem."""
+    plans = list(dict.fromkeys(trial.plan for trial in trials))
+    worth = {trial.plan: trial.quality for trial in trials}
+    totals = problem.totals(plans)
+    anew = [
+        Trial(number, plan, {n: float(v[number]) for n, v in totals.items()}, worth[plan])
+        for number, plan in enumerate(plans)
+    ]
+    curve = volume_curve(problem, anew)
+    front = Front.of(anew, problem.objectives)
+    return {
+        "networks": len(plans), "hypervolume": curve[-1],
+        "front": [described(problem, trial) for trial in front],
+    }  # fmt: skip
+
+
+def _levels_page(settings: Settings, name: str, machine: str, fine: Problem) -> None:
+    """Draw the fronts of the first seed, each costed on Fine."""
+    runs = [
+        *(f"{one}=levels/{name}-{machine}/{one}-0" for one in ("coarse", "mid")),
+        f"fine=searches/{Case(name, machine, 'nsga2', 0).key}",
+    ]
+    whole = [f"{run.partition('=')[0]}={settings.out / run.partition('=')[2]}" for run in runs]
+    found = fronts(whole, [fine] * len(whole))
+    title = f"{name} on {machine}: searched at each level, costed on Fine"
+    write_fronts_page(found, title, settings.out / f"levels-{machine}.html")
+
+
+def engines_stage(settings: Settings, name: str = "resnet20") -> Plain:
+    """Draw the fronts of all machines side by side, in shares of the 8-bit network's cost."""
+    runs = [
+        f"{machine}={settings.out / 'searches' / Case(name, machine, 'nsga2', 0).key}"
+        for machine in MACHINES
+    ]
+    for machine in MACHINES:
+        search_of(Case(name, machine, "nsga2", 0)).result(settings)
+    found = fronts(runs)
+    path = settings.out / "engines.html"
+    write_fronts_page(found, f"{name}: engine against engine, fine level", path)
+    return {"network": name, "fronts": [asdict(one) for one in found]}
+
+
+def work_stage(settings: Settings, name: str = "resnet20") -> Plain:
+    """Ask how much forward work the seeded search needs to plain NSGA-II's final hypervolume.
+
+    Work is in layers computed for an image; the sensitivities are in it in full, though they are
+    measured once for all machines and seeds.
+    """
+    found = sensitivity_of(settings, name, space_of(settings, name))
+    spent = found.spent
+    layers = spent.whole_image_layers / found.images
+    rows = [
+        _work(settings, Case(name, machine, "nsga2", seed), spent.image_layers, layers)
+        for machine in MACHINES
+        for seed in seeds(settings)
+    ]
+    reached = [row["share"] for row in rows]
+    return {
+        "network": name, "sensitivities": asdict(spent), "rows": rows,
+        "median_share": None if None in reached else median(reached),
+    }  # fmt: skip
+
+
+def _work(settings: Settings, case: Case, before: int, layers: float) -> Plain:
+    """Return evaluations to the plain search's final hypervolume, and the share of its work."""
+    ours = Case(case.network, case.machine, "seeded", case.seed)
+    goal, curve = (search_of(one).result(settings)["hypervolumes"] for one in (case, ours))
+    needed = next((n + 1 for n, volume in enumerate(curve) if volume >= goal[-1]), None)
+    one = images(settings, case.network) * layers
+    share = None if needed is None else (before + needed * one) / (len(goal) * one)
+    return asdict(case) | {
+        "plain": goal[-1], "seeded": curve[-1], "plain_evaluations": len(goal),
+        "seeded_evaluations": needed, "share": share,
+        "share_of_search": None if needed is None else needed / len(goal),
+    }  # fmt: skip
+
+
+def tune_stage(settings: Settings, case: Budget) -> Plain:
+    """Train HAQ's answer and ours of no less accuracy equally long; compare costs and accuracy.
+
+    Ours is, of the fronts of NSGA-II, plain and seeded, the network of the least product of energy
+    and latency whose accuracy on all validation images is that of HAQ's answer or more.
+    """
+    theirs = haq_of(case).result(settings)
+    if "infeasible" in theirs:
+        return theirs
+    problem = free_problem(settings, case.network, case.machine)
+    ours = matched(settings, case, problem, theirs["validation"])
+    plans = {"haq": tuple(theirs["answer"]["plan"]), "ours": ours.plan}
+    network = settings.network(case.network)
+    made = {label: trained(settings, network, case, plan) for label, plan in plans.items()}
+    test = settings.splits(network).test
+    flips = compare(made["haq"], made["ours"], test, limit=QUICK_IMAGES if settings.quick else None)
+    costs = {"haq": theirs["answer"], "ours": described(problem, ours)}
+    return {
+        "case": asdict(case), "steps": QUICK_STEPS if settings.quick else STEPS, "lr": RATE,
+        "costs": costs, "test": _paired(flips), "saved": saved(costs),
+    }  # fmt: skip
+
+
+def saved(costs: Mapping[str, Plain]) -> dict[str, float]:
+    """Return by what share ours is cheaper than HAQ's."""
+    return {
+        name: 1 - costs["ours"]["total"][name] / costs["haq"]["total"][name]
+        for name in ("latency_s", "energy_j")
+    }
+
+
+def matched(settings: Settings, case: Budget, problem: Problem, accuracy: float) -> Trial:
+    """Return our cheapest network of an accuracy on all validation images."""
+    trials: dict[Plan, Trial] = {}
+    for contender in ("nsga2", "seeded"):
+        one = Case(case.network, case.machine, contender, case.seed)
+        search_of(one).result(settings)
+        found = trials_of(settings.out / "searches" / one.key)
+        trials |= {trial.plan: trial for trial in found if trial.feasible}
+    front = Front.of(list(trials.values()), problem.objectives)
+    near = sorted(front, key=lambda t: t.total["energy_j"] * t.total["latency_s"])
+    near = [trial for trial in near if trial.value("accuracy") >= accuracy - SLACK]
+    for trial in near[:FINALISTS]:
+        if validation(settings, case.network, problem, trial) >= accuracy:
+            return trial
+    best = max(near, key=lambda trial: trial.value("accuracy"), default=None)
+    if best is None:
+        raise HwflowError(f"No network that was searched on {case.machine} reaches {accuracy:.3f}.")
+    return best
+
+
+SLACK = 0.01
+"""A plan is looked at on all validation images where the search saw so little less."""
+
+
+def trained(settings: Settings, network: Network, case: Budget, plan: Plan) -> Network:
+    """Return the network of a plan after a short training of weights and steps (LSQ)."""
+    data = settings.splits(network)
+    start = lsq_space(settings, network).apply(plan)
+    label = "-".join((case.network, "".join(map(str, plan))))
+
+    def show(progress: Progress) -> None:
+        if progress.step % 50 == 0:
+            settings.say(f"  {label}: step {progress.step} of {progress.steps}")
+
+    return finetune(
+        start, data.train, network, steps=QUICK_STEPS if settings.quick else STEPS, lr=RATE,
+        augment="crop+flip", seed=case.seed,
+        checkpoint=settings.out / "tunes" / f"{label}-{case.seed}.safetensors",
+        answers=settings.out / "answers", on_step=show,
+    )  # fmt: skip
+
+
+def lsq_space(settings: Settings, network: Network) -> Space:
+    """Return the choices that were searched, with steps that are trained."""
+    data = settings.splits(network)
+    ready = network.calibrated(data.calibration(calibration(settings)))
+    return quantize(ready, bits(settings), quantizer="lsq")
+
+
+def _paired(flips: Flips) -> Plain:
+    return {
+        "images": flips.images, "haq": flips.before, "ours": flips.after, "gained": flips.gained,
+        "lost": flips.lost, "drop": flips.drop, "half_width_95": 1.96 * flips.standard_error,
+    }  # fmt: skip
