@@ -48,6 +48,7 @@ _WHERE = {
     "Workload": "workload",
     "finetune": "edits.finetune",
     "fuse": "edits.fuse",
+    "integer_network": "integer",
     "load": "models",
     "load_data": "data",
     "load_machine": "machine",
@@ -57,6 +58,7 @@ _WHERE = {
     "resize": "edits.resize",
     "search": "loop",
     "to_onnx": "export",
+    "to_qonnx": "export",
 }
 
 __all__ = [
@@ -89,6 +91,7 @@ __all__ = [
     "__version__",
     "finetune",
     "fuse",
+    "integer_network",
     "load",
     "load_data",
     "load_machine",
@@ -98,6 +101,7 @@ __all__ = [
     "resize",
     "search",
     "to_onnx",
+    "to_qonnx",
 ]
 
 if TYPE_CHECKING:
@@ -113,8 +117,9 @@ if TYPE_CHECKING:
     from hwflow.edits.quantize import quantize
     from hwflow.edits.resize import resize
     from hwflow.errors import HwflowError
-    from hwflow.export import to_onnx
+    from hwflow.export import to_onnx, to_qonnx
     from hwflow.front import Front, Trial
+    from hwflow.integer import integer_network
     from hwflow.loop import search
     from hwflow.machine import Accelerator, load_machine, machine_names
     from hwflow.models import load

@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hwflow.costs.measured.files import Measured
+from hwflow.costs.measured.files import measure as measure_files
+from hwflow.costs.measured.fill import Measuring
+from hwflow.costs.measured.timing import Repetitions
 from hwflow.design import Design
-from hwflow.errors import HwflowError
-from hwflow.export import ExportReport, to_onnx
+from hwflow.errors import HwflowError, unknown_name
+from hwflow.export import ExportReport, to_onnx, to_qonnx
 from hwflow.extract import extract
 from hwflow.front import Trial
+from hwflow.machine import Device
 from hwflow.network import Network
 from hwflow.quality.accuracy import Flips, compare
 from hwflow.space import Space
@@ -21,6 +26,9 @@ from hwflow.train.augment import Augment
 if TYPE_CHECKING:
     from hwflow.data.split import AnySplit
     from hwflow.problem import Problem
+
+PARENT_FILE = "original.onnx"
+"""The unedited network as a file, in the run folder: what built ones are timed against."""
 
 CHECK_IMAGES = 1000
 """How many test images the exported file is compared with the torch module on."""
@@ -95,8 +103,29 @@ def measure(original: Network, built: Network, split: AnySplit) -> Flips:
     return compare(original, built, split)
 
 
-def check_target(path: Path | None) -> None:
-    """Raise HwflowError when `path` cannot be written as a network."""
+def time_file(
+    original: Network, file: Path, folder: Path, measuring: Measuring | None = None
+) -> Measured:
+    """Time an exported file side by side with its parent, on this computer with one thread.
+
+    The parent is the unedited network, exported in the same way; it is kept in `folder`.
+    """
+    parent = folder / PARENT_FILE
+    if not parent.exists():
+        to_onnx(original, parent, inputs=original.example)
+    short = Measuring(Repetitions(rounds=25, turn_s=4e-3, most=200))
+    device = Device(name="cpu", description="this computer")
+    return measure_files(file, parent, device, measuring or short)
+
+
+WRITERS = {"qdq": to_onnx, "qonnx": to_qonnx}
+"""What writes a .onnx file, by the format's name."""
+
+
+def check_target(path: Path | None, form: str = "qdq") -> None:
+    """Raise HwflowError when `path` cannot be written as a network in format `form`."""
+    if form not in WRITERS:
+        raise HwflowError(unknown_name("format", form, WRITERS))
     if path is None:
         return
     if path.suffix not in (".onnx", ".safetensors"):
@@ -107,11 +136,17 @@ def check_target(path: Path | None) -> None:
         raise HwflowError(f"There is no folder {path.parent} to write {path.name} to.")
 
 
-def save(network: Network, path: Path, split: AnySplit) -> ExportReport | None:
-    """Write a .onnx file (checked on real inputs) or a .safetensors file of the state."""
-    check_target(path)
+def save(
+    network: Network, path: Path, split: AnySplit, form: str = "qdq"
+) -> ExportReport | None:  # fmt: skip
+    """Write a .onnx file (checked on real inputs) or a .safetensors file of the state.
+
+    `form` is how a .onnx file says bits: "qdq" (QuantizeLinear, functions for other grids) or
+    "qonnx" (nodes of the qonnx package).
+    """
+    check_target(path, form)
     if path.suffix == ".onnx":
-        return to_onnx(network, path, inputs=split.head(CHECK_IMAGES))
+        return WRITERS[form](network, path, inputs=split.head(CHECK_IMAGES))
     from safetensors.torch import save_file
 
     state = {k: v.contiguous() for k, v in network.module.state_dict().items()}

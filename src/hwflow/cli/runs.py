@@ -201,6 +201,9 @@ def build(
     ema: Annotated[
         float | None, typer.Option(help="Moving average of the weights, such as 0.999.")
     ] = None,
+    no_measure: Annotated[
+        bool, typer.Option("--no-measure", help="Do not time the .onnx against the original's.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Build one network of the front, measure it on the test split and export it."""
@@ -210,11 +213,13 @@ def build(
 
     tuning = Tuning(finetune, lr, as_augment(augment), ema)
     with screen.tuning_bar(quiet=as_json or not finetune) as bar:
-        built = runs.build(run, pick, to, tuning, bar)
+        built = runs.build(run, pick, to, tuning, bar, timed=not no_measure)
     if as_json:
         print_json(built)
         return
     screen.out.print(screen.built_table(built))
+    if built["latency"]["measured"]:
+        screen.out.print(screen.latency_table(built["latency"]))
     for line in screen.built_lines(built):
         screen.out.print(line)
 
