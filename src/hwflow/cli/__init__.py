@@ -7,12 +7,22 @@ from collections.abc import Sequence
 
 import typer
 
-from hwflow.cli import costs, distilling, reproduce, runs, tools
+from hwflow.cli import costs, distilling, reproduce, runs, sensing, tools
 from hwflow.cli.app import app, print_json
 from hwflow.cli.costs import uniform_bits
 from hwflow.errors import HwflowError
 
-__all__ = ["app", "costs", "distilling", "main", "reproduce", "runs", "tools", "uniform_bits"]
+__all__ = [
+    "app",
+    "costs",
+    "distilling",
+    "main",
+    "reproduce",
+    "runs",
+    "sensing",
+    "tools",
+    "uniform_bits",
+]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

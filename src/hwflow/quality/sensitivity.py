@@ -231,7 +231,7 @@ def _identity(
         "calibration": hashlib.sha256(calibration.contiguous().numpy().tobytes()).hexdigest(),
         "space": _sha([parts, space.describe(), space.workload.digest()]),
         "base plan": _sha(base),
-        "images": _sha([split.digest, images]),
+        "choice of images": _sha([split.digest, images]),
         "batch or budget": _sha([batch, budget]),
     }
     return {name: digest[:16] for name, digest in held.items()}
