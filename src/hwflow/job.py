@@ -20,7 +20,7 @@ from hwflow.errors import HwflowError
 from hwflow.machine import Accelerator, load_machine
 from hwflow.problem import Problem
 from hwflow.settings import Setting
-from hwflow.space import Space
+from hwflow.space import Plan, Space
 
 if TYPE_CHECKING:
     from hwflow.data import Data
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from hwflow.workload import Workload
 
 RUN_FILE = "run.toml"
+
+SEEDS = 20
+"""Plans that a solver gets from a file of sensitivities: half of a population."""
 
 MIN_KEEP = 0.25
 """The least share of channels that is kept where nothing else is said."""
@@ -149,6 +152,8 @@ class Job(BaseModel):
     solver: str = "nsga2"
     set: dict[str, Setting] = Field(default_factory=dict)
     """Settings of the solver, by the names of its fields."""
+    seeded: str | None = None
+    """File of sensitivities, from which the solver gets its first plans."""
     evaluations: int | None = Field(default=None, gt=0)
     seconds: float | None = Field(default=None, gt=0)
     workers: int = Field(default=1, gt=0)
@@ -301,8 +306,26 @@ class Parts:
     @cached_property
     def solver(self) -> Any:
         """The solver, with its settings."""
-        make = plugins.load("solvers", self.job.solver)
-        return make(seed=self.job.seed, **solver_settings(self.job.solver, self.job.set))
+        job, make = self.job, plugins.load("solvers", self.job.solver)
+        given = solver_settings(job.solver, job.set)
+        if job.seeded is not None:
+            given["first"] = self._seeds(job.seeded, make)
+        return make(seed=job.seed, **given)
+
+    def _seeds(self, file: str, solver: type) -> tuple[Plan, ...]:
+        """Return plans that are best by the sensitivities in a file, for a solver that takes some.
+
+        Raises HwflowError for a solver that takes none, or a file of another space.
+        """
+        if "first" not in solver.__dict__.get("__dataclass_fields__", {}):
+            raise HwflowError(
+                f"The solver {self.job.solver!r} takes no first plans. Use nsga2, or leave the "
+                "sensitivities out."
+            )
+        from hwflow.quality.sensitivity_table import Sensitivity
+        from hwflow.solvers.surrogate import seeds
+
+        return seeds(self.problem, Sensitivity.read(file).check(self.space).table(), SEEDS)
 
 
 def solver_settings(solver: str, given: Mapping[str, Any]) -> dict[str, Any]:

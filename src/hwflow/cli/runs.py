@@ -73,6 +73,9 @@ def search(
         list[str] | None,
         typer.Option("--set", help="Setting of the solver, such as agent=td3; repeatable."),
     ] = None,
+    seeded: Annotated[
+        str | None, typer.Option(help="File of `hwflow sensitivity`: gives the first plans.")
+    ] = None,
     evaluations: Annotated[int | None, typer.Option(min=1, help="Networks to evaluate.")] = None,
     images: Annotated[
         int | None, typer.Option(min=1, help="Validation images of an evaluation.")
@@ -106,6 +109,7 @@ def search(
         "below": below or None,
         "objectives": _objectives(objectives, bool(vary)),
         "solver": solver,
+        "seeded": seeded,
         "evaluations": evaluations,
         "images": images,
         "calibration": calibration,
