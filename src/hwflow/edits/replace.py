@@ -99,7 +99,7 @@ def _trained_files(part: ReplacePart) -> Iterable[str]:
 def replace(
     source: Network | Workload,
     sites: Sequence[Site | str] | None = None,
-    options: Sequence[Option | str] | None = None,
+    options: Sequence[Option | str] | Mapping[Site, Sequence[Option]] | None = None,
     *,
     trained: Path | str | Trained = None,
     level: str = "block",
@@ -109,6 +109,7 @@ def replace(
 
     `sites` are sites or their names; by default all at `level` ("block" or "layer"). `options` are
     options, or names of options or families; by default all that are known. "keep" is always one.
+    A mapping gives the options of each site, and with them the sites.
     `trained` is a folder with the weights of trained options, <site>/<option>.safetensors (what
     :mod:`hwflow.quality.distill` writes), or these by names; options without are random (from
     `seed` and both names) or, if they are made from the teacher, as good as that makes them.
@@ -116,15 +117,17 @@ def replace(
     Raises HwflowError for unknown sites or options, sites that overlap, and a network without any.
     """
     workload = prepared(source).workload if isinstance(source, Network) else source
-    chosen = _sites(workload, sites, level)
+    given = options if isinstance(options, Mapping) else None
+    chosen = _sites(workload, sites, level) if given is None else tuple(given)
     check_sites(workload, dict.fromkeys(chosen))
-    known = _options(options)
-    offered = {site: fitting(site, known) for site in chosen}
+    known = {site: _options(given[site]) for site in chosen} if given is not None else {}
+    shared = () if isinstance(options, Mapping) else _options(options)
+    offered = {site: fitting(site, known.get(site, shared)) for site in chosen}
     offered = {site: found for site, found in offered.items() if len(found) > 1}
     if not offered:
         raise HwflowError(
-            f"Network {workload.name!r} has no site at which one of these {len(known)} options can "
-            "stand. Allow more options, or level='layer'."
+            f"Network {workload.name!r} has no site at which one of the given options can stand. "
+            "Allow more options, or level='layer'."
         )
     folder = Path(trained) if isinstance(trained, str) else trained
     handed_on = inheritance(workload, offered, OPERATION)
@@ -132,9 +135,7 @@ def replace(
     return Space(workload, (ReplacePart(offered, folder, seed, handed_on),), network)
 
 
-def _sites(
-    workload: Workload, named: Sequence[Site | str] | None, level: str
-) -> tuple[Site, ...]:
+def _sites(workload: Workload, named: Sequence[Site | str] | None, level: str) -> tuple[Site, ...]:
     found = sites_of(workload, level)
     if named is None:
         return found

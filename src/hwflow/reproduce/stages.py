@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 KNOWN = {
     "hw-flow": "hwflow.reproduce.hw_flow",
     "hw-flowq": "hwflow.reproduce.hw_flowq",
+    "hant": "hwflow.reproduce.hant",
 }
 """Reproduction -> the module that has its STAGES."""
 

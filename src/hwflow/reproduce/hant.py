@@ -1,0 +1,224 @@
+"""HANT on CIFAR-10 (JPEG q75): operations replaced in ResNet-56, on this CPU and on an accelerator.
+
+The published bars are speed-ups of EfficientNet (arXiv 2107.10624); ours are against our own
+baseline, fine-tuned as long as the transformed network. On the CPU two latencies are given: the sum
+of the layers' table, and the measured one of the exported file beside its parent's.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from hwflow.cost import CostModel
+from hwflow.costs.fine import Fine
+from hwflow.costs.fine.cache import user_file
+from hwflow.costs.measured.files import measure
+from hwflow.costs.measured.level import Measured
+from hwflow.design import Design
+from hwflow.edits.operations import find
+from hwflow.export import to_onnx
+from hwflow.extract import extract
+from hwflow.front import Trial
+from hwflow.machine import Device, load_machine
+from hwflow.network import Network
+from hwflow.quality.accuracy import Accuracy
+from hwflow.quality.fitting import Fitting
+from hwflow.recipes.hant import Transformed, hant
+from hwflow.reproduce.stages import Plain, Settings, Stage
+from hwflow.reproduce.tuning import RATE, baseline, length, paired, tuned
+from hwflow.study import Study
+
+MACHINES = ("cpu", "systolic-16x16")
+SHARES = ("50%", "40%", "33%", "25%")
+"""Latencies asked for, of the original's: 2, 2.5, 3 and 4 times faster."""
+TUNED = ("40%",)
+"""Those whose best answer is fine-tuned."""
+SEED = 0
+PER_SITE = 10
+"""Options that are trained at each site."""
+IMAGES = 4000
+EPOCHS = 2.0
+"""Passes over these images, for each option."""
+SCORED = 1000
+ANSWERS = 10
+FAMILIES = (
+    "skip", "pruned", "low_rank", "conv_bn_act", "depthwise_separable", "bottleneck",
+    "basic_residual", "inverted_residual",
+)  # fmt: skip
+"""Families of options: those without which a ResNet for 32 x 32 images was never faster."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network to transform for a machine, to a share of its latency."""
+
+    network: str
+    machine: str
+    share: str
+
+    @property
+    def key(self) -> str:
+        """Its name in files."""
+        return f"{self.network}-{self.machine}-{self.share.rstrip('%')}"
+
+
+def model(machine: str) -> CostModel:
+    """Return how costs are known on a machine: measured on the CPU, else the fine level."""
+    return Measured() if machine == "cpu" else Fine(cache=user_file())
+
+
+def transformed(settings: Settings, case: Case) -> Transformed:
+    """Return the answers of a case; what was trained is shared by all shares of a machine."""
+    network, quick = settings.network(case.network), settings.quick
+    data = settings.splits(network)
+    return hant(
+        network, data, case.machine, model(case.machine),
+        settings.out / "transforms" / f"{case.network}-{case.machine}",
+        below=(f"latency={case.share}",), options=find(FAMILIES), per_site=2 if quick else PER_SITE,
+        images=256 if quick else IMAGES, how=Fitting(epochs=1.0 if quick else EPOCHS),
+        scored=200 if quick else SCORED, validation=200 if quick else None,
+        answers=2 if quick else ANSWERS, seed=SEED,
+        on_progress=lambda p: settings.say(f"  {p.stage}: {p.done} of {p.total}")
+        if p.done % 50 == 0 else None,
+    )  # fmt: skip
+
+
+def transform_stage(settings: Settings, case: Case) -> Plain:
+    """Transform, and say what stands where, what it costs, and how additive the problem was."""
+    found = transformed(settings, case)
+    trials = _answers(found)
+    best = found.best
+    operations = found.operations(best.plan)
+    return {
+        "case": asdict(case), "sites": len(operations),
+        "options_trained": sum(map(len, found.chosen.values())),
+        "operations": operations, "families": dict(Counter(map(_family, operations.values()))),
+        "validation": best.quality, "teacher": found.scores.teacher.accuracy,
+        "shares": _shares(found),
+        "answers": [
+            {"validation": t.quality, "latency_s": t.total["latency_s"], "added": _added(found, t)}
+            for t in trials
+        ],
+        "rank_correlation": _correlation(found, trials),
+    }  # fmt: skip
+
+
+def _shares(found: Transformed) -> dict[str, float]:
+    whole = found.problem.costs([found.problem.space.default])[0].total
+    return {n: found.best.total[n] / whole[n] for n in ("latency_s", "macs", "params")}
+
+
+def _answers(found: Transformed) -> list[Trial]:
+    """Return the answers that were scored as a whole, in their order."""
+    with Study.read(found.answers) as study:
+        trials = [t for t in study.trials() if t.feasible and t.quality is not None]
+    return sorted(trials, key=lambda trial: trial.number)
+
+
+def _added(found: Transformed, trial: Trial) -> float:
+    """Return the accuracy lost as the program added it up."""
+    losses = found.scores.losses(found.problem.space)
+    choices = found.problem.space.choices
+    return float(sum(losses[c.name][o] for c, o in zip(choices, trial.plan, strict=True)))
+
+
+def _correlation(found: Transformed, trials: list[Trial]) -> float | None:
+    """Return Spearman's rank correlation of added scores and the accuracy of whole networks."""
+    added = [_added(found, trial) for trial in trials]
+    truth = [trial.quality for trial in trials]
+    if len({*added}) < 2 or len({*truth}) < 2:
+        return None
+    return float(spearmanr(-np.array(added), truth).statistic)
+
+
+def _family(option: str) -> str:
+    return next((o.family for o in find() if o.name == option), option)
+
+
+def tune_stage(settings: Settings, case: Case) -> Plain:
+    """Fine-tune the best answer and, as long, the original; compare and measure them."""
+    original = settings.network(case.network)
+    found = transformed(settings, case)
+    small = found.problem.space.apply(found.best.plan)
+    made = tuned(settings, original, small, case.key, SEED)
+    base = baseline(settings, original, case.network)
+    result: dict[str, Any] = {
+        "case": asdict(case), **length(settings), "lr": RATE,
+        "validation_before": found.best.quality,
+        "validation_after": Accuracy(settings.splits(original).val).of(made),
+        "test": {
+            "before_fine_tuning": paired(settings, original, original, small),
+            "after": paired(settings, original, base, made),
+            "against_untuned_original": paired(settings, original, original, made),
+        },
+    }  # fmt: skip
+    if case.machine == "cpu":
+        result["measured"] = measured(settings, original, made, case.key)
+    return result
+
+
+def measured(settings: Settings, original: Network, made: Network, name: str) -> Plain:
+    """Write both networks as ONNX files and time them side by side on this computer."""
+    folder = settings.out / "files"
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{label}.onnx" for label in ("original", name)]
+    for network, file in zip((original, made), files, strict=True):
+        to_onnx(network, file, inputs=settings.splits(original).test.head(CHECKED))
+    return measure(files[1], files[0], cpu()).to_json()
+
+
+def cpu() -> Device:
+    """Return this computer's processor as a device."""
+    found = load_machine(MACHINES[0])
+    assert isinstance(found, Device)  # the preset of that name
+    return found
+
+
+CHECKED = 100
+"""Test images on which an exported file is compared with its network."""
+
+
+def sized_stage(settings: Settings, name: str) -> Plain:
+    """Transform ResNet-56 to the latency of a smaller ResNet, and compare it with that."""
+    original, small = settings.network("resnet56"), settings.network(name)
+    machine = MACHINES[0]
+    own = model(machine).cost(Design(extract(small), load_machine(machine))).total["latency_s"]
+    whole = model(machine).cost(Design(extract(original), load_machine(machine)))
+    case = Case("resnet56", machine, f"{100 * own / whole.total['latency_s']:.2f}%")
+    found = transformed(settings, case)
+    start = found.problem.space.apply(found.best.plan)
+    made = tuned(settings, original, start, f"resnet56-as-{name}", SEED)
+    base = baseline(settings, small, name)
+    return {
+        "as": name, "machine": machine, "latency_s": own, **length(settings), "lr": RATE,
+        "shares": _shares(found), "validation_before": found.best.quality,
+        "test": paired(settings, original, base, made),
+        "measured": measured(settings, small, made, f"resnet56-as-{name}"),
+    }  # fmt: skip
+
+
+def _stages() -> tuple[Stage, ...]:
+    stages: list[Stage] = []
+    for machine in MACHINES:
+        for share in SHARES:
+            case = Case("resnet56", machine, share)
+            about = f"{case.network} on {machine} at {share} of its latency"
+            quick = share in TUNED
+            make = partial(transform_stage, case=case)
+            stages.append(Stage(f"transform-{case.key}", f"transform {about}", make, quick))
+        for share in TUNED:
+            case = Case("resnet56", machine, share)
+            about = f"fine-tune {case.network} on {machine} at {share} of its latency"
+            stages.append(Stage(f"tune-{case.key}", about, partial(tune_stage, case=case)))
+    about = "ResNet-56 at the latency of ResNet-20"
+    stages.append(Stage("as-resnet20", about, partial(sized_stage, name="resnet20"), quick=False))
+    return tuple(stages)
+
+
+STAGES = _stages()

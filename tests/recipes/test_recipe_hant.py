@@ -1,0 +1,97 @@
+"""HANT's recipe: options filtered on a machine, trained site by site, chosen by a program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import hwflow as hf
+from hwflow.costs.mid import Mid
+from hwflow.edits.operations import find
+from hwflow.edits.replace import replace
+from hwflow.errors import HwflowError, InfeasibleError
+from hwflow.extract import extract
+from hwflow.problem import Problem
+from hwflow.quality.fitting import Fitting
+from hwflow.recipes.hant import Transformed, hant, option_costs, parts_of, worthwhile
+
+ON = "systolic-8x8"
+
+
+@pytest.fixture(scope="module")
+def net() -> hf.Network:
+    return hf.load("cifar:resnet8", num_classes=10, input_shape=(1, 8, 8))
+
+
+@pytest.fixture(scope="module")
+def data(net):
+    return hf.load_data("digits", net)
+
+
+@pytest.fixture(scope="module")
+def options():
+    names = [o.name for o in find(["pruned", "conv_bn_act"])][:6]
+    return find(["skip", *names])
+
+
+def run(net, data, options, out: Path, below: str = "latency=70%") -> Transformed:
+    return hant(
+        net, data, ON, Mid(), out, below=(below,), options=options, per_site=3, images=64,
+        how=Fitting(epochs=1.0), scored=64, validation=64, calibration=16, answers=3,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def found(net, data, options, tmp_path_factory) -> Transformed:
+    return run(net, data, options, tmp_path_factory.mktemp("hant"))
+
+
+def test_the_best_keeps_the_limit_and_is_what_was_costed(found, net):
+    whole = found.problem.costs([found.problem.space.default])[0].total["latency_s"]
+    assert found.best.total["latency_s"] <= 0.7 * whole
+    made = extract(found.problem.space.apply(found.best.plan))
+    assert made == found.problem.space.on_paper(found.best.plan, found.problem.design).workload
+
+
+def test_what_it_chose_was_trained_and_scored(found):
+    used = found.operations(found.best.plan)
+    assert any(option != "keep" for option in used.values())
+    for site, option in used.items():
+        assert found.scores.of(site, option).site == site
+        assert option in (*found.chosen.get(site, ()), "keep")
+
+
+def test_keeping_everything_loses_nothing(found):
+    rows = [row for row in found.scores.rows if row.option == "keep"]
+    assert rows
+    assert all(abs(row.loss) < 1e-5 and row.accuracy == 0 for row in rows)
+
+
+def test_the_same_call_goes_on_with_the_same_answer(found, net, data, options):
+    again = run(net, data, options, found.answers.parent)
+    assert again.best.plan == found.best.plan
+    assert again.best.quality == found.best.quality
+
+
+def test_a_limit_out_of_reach_is_refused_with_the_least(found, net, data, options):
+    with pytest.raises(InfeasibleError, match="latency"):
+        run(net, data, options, found.answers.parent, "latency=0.1%")
+
+
+def test_the_costs_of_options_are_those_of_the_site_alone(net, options):
+    problem = Problem(replace(net, options=options), ON, Mid())
+    whole = problem.costs([problem.space.default])[0]
+    costs = option_costs(problem)
+    for site in parts_of(problem.space):
+        inside = [layer for layer in whole.layers if layer.name in site.layers]
+        own = sum(layer.values["latency_s"] for layer in inside)
+        assert costs[site.name]["keep"].latency_s == pytest.approx(own)
+        if "skip" in costs[site.name]:
+            assert costs[site.name]["skip"].macs <= costs[site.name]["keep"].macs
+
+
+def test_nothing_faster_to_train_is_an_error_that_says_so(net):
+    slow = find(["inverted_residual_k11_e6_se1_silu"])
+    with pytest.raises(HwflowError, match="no option is faster"):
+        worthwhile(Problem(replace(net, options=slow), ON, Mid()), 3)
