@@ -267,8 +267,11 @@ def build(
     to: Path | None,
     tuning: Tuning | None = None,
     show: Callable[[Step], None] | None = None,
+    form: str = "qdq",
 ) -> dict[str, Any]:
     """Build one network of a run's front, test it against the original, write it to `to`.
+
+    `form` is that of a .onnx file: "qdq" or "qonnx".
 
     Fine-tuning keeps a checkpoint in the run folder: killed, the same call goes on.
     """
@@ -280,14 +283,14 @@ def build(
     problem = parts.problem
     _check_space(study, problem, folder)
     trial = study.front(problem.space).pick(wish)
-    make.check_target(to)
+    make.check_target(to, form)
     tuning = tuning or make.Tuning(0)
     key = _build_key(trial, tuning)
     kept = replace(tuning, seed=parts.job.seed, checkpoint=folder / f"tuning-{key}.safetensors")
     train = parts.data.train if tuning.epochs else None
     network = make.build(problem, trial, kept, train, show)
     test = _tested_once(parts, network, folder, key)
-    exported = make.save(network, to, parts.data.test) if to is not None else None
+    exported = make.save(network, to, parts.data.test, form) if to is not None else None
     return {
         "run": str(folder),
         "trial": trial.number,

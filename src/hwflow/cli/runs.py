@@ -197,6 +197,9 @@ def build(
         str, typer.Option(help="'latency<4ms', 'accuracy>88%', 'knee', 'fastest', '#12', ...")
     ] = "most accurate",
     to: Annotated[Path | None, typer.Option(help="net.onnx or net.safetensors.")] = None,
+    form: Annotated[
+        str, typer.Option("--format", help="Of a .onnx file: qdq (runtimes), qonnx (any bits).")
+    ] = "qdq",
     finetune: Annotated[int, typer.Option(min=0, help="Epochs of fine-tuning.")] = 0,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate of fine-tuning.")] = None,
     augment: Annotated[
@@ -217,7 +220,7 @@ def build(
 
     tuning = Tuning(finetune, lr, as_augment(augment), ema)
     with screen.tuning_bar(quiet=as_json or not finetune) as bar:
-        built = runs.build(run, pick, to, tuning, bar, timed=not no_measure)
+        built = runs.build(run, pick, to, tuning, bar, timed=not no_measure, form=form)
     if as_json:
         print_json(built)
         return
