@@ -292,7 +292,7 @@ class Parts:
         cost = plugins.load("costs", job.level)()
         free = Problem(self.space, self.machine, cost, objectives=job.objectives)
         relative = any(is_relative(text) for text in job.below)
-        whole = cost.cost(free.design).total if relative else None
+        whole = free.original if relative else None
         return replace(free, below=Limits.read(job.below, whole))
 
     @cached_property

@@ -112,6 +112,12 @@ class Problem:
     def on_machine(self, plan: Plan) -> tuple[Plan, Accelerator]:
         """Return a plan's choices of the network, and the machine that its other choices make."""
         own = len(self.space.of_network)
+    @property
+    def original(self) -> dict[str, float]:
+        """Total costs of the pristine network on the machine as it is."""
+        sizes = {name: float(values[0]) for name, values in self._sizes([self.machine]).items()}
+        return {**self.cost.cost(self.design).total, **sizes}
+
         chosen = tuple(plan[own:])
         if chosen not in self._machines:
             machine = self.space.of_machine.on_paper(chosen, self.design).machine

@@ -71,13 +71,25 @@ def leanest_plan(problem: Problem) -> Plan:
     """
     if not problem.below.items():
         raise HwflowError("A problem without limits has no leanest plan. Give a limit.")
-    starts = list(dict.fromkeys([problem.space.default, *problem.space.uniform()]))
+    starts = _starts(problem.space)
     return _least(problem, starts, partial(excess, problem), Problem.totals)
+
+
+def _starts(space: Space) -> list[Plan]:
+    """Return plans to descend from: the default and the uniform ones, each on every machine.
+
+    A faster machine is a larger one, so limits on both are seldom met by one change after another.
+    """
+    plans = list(dict.fromkeys([space.default, *space.uniform()]))
+    if not len(space.of_machine) or space.of_machine.size > ENUMERABLE:
+        return plans
+    own, machines = len(space.of_network), list(distinct_plans(space.of_machine))
+    return list(dict.fromkeys([*plans, *((*p[:own], *m) for p in plans for m in machines)]))
 
 
 def _nearest(problem: Problem) -> tuple[dict[str, Plan], Plan]:
     """Return the plan of least cost for each limited metric, and that of least excess over all."""
-    starts = list(dict.fromkeys([problem.space.default, *problem.space.uniform()]))
+    starts = _starts(problem.space)
     nearest = {name: _least(problem, starts, itemgetter(name)) for name, _ in problem.below.items()}
     joint = _least(problem, [*starts, *nearest.values()], partial(excess, problem))
     if problem.space.size <= ENUMERABLE:

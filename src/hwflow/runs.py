@@ -188,8 +188,7 @@ def baseline(parts: Parts, folder: Path) -> Trial:
         quality = parts.quality.of(parts.pristine)
         found = {"original_quality": quality} | _images(parts)
         parts.job.write(folder / RUN_FILE, stored | found)
-    cost = parts.problem.cost.cost(parts.problem.design)
-    return Trial(-1, (), cost.total, float(quality))
+    return Trial(-1, (), parts.problem.original, float(quality))
 
 
 def _images(parts: Parts) -> dict[str, int]:
@@ -216,7 +215,7 @@ def _notes(stored: dict[str, Any], quality: float | None) -> list[str]:
 def _report_data(parts: Parts, study: Study, result: Result) -> ReportData:
     problem = parts.problem
     designs = {t.number: problem.space.on_paper(t.plan, problem.design) for t in result.front}
-    costs = problem.cost.costs(list(designs.values()))
+    costs = problem.costs([trial.plan for trial in result.front])
     stored = _read_provenance(result.folder)
     return ReportData(
         title=f"{problem.space.workload.name} on {problem.machine.name}",
@@ -227,7 +226,7 @@ def _report_data(parts: Parts, study: Study, result: Result) -> ReportData:
         trials=study.trials(),
         baseline=result.baseline,
         workload_before=problem.space.workload,
-        cost_before=problem.cost.cost(problem.design),
+        cost_before=replace(problem.cost.cost(problem.design), total=problem.original),
         details={
             number: (design.workload, cost)
             for (number, design), cost in zip(designs.items(), costs, strict=True)

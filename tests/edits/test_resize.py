@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-import pytest
-from toy import chain
+import random
 
-from hwflow.cost import Limits
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from toy import BitPart, chain
+
+from hwflow.cost import METRICS, Limits
+from hwflow.costs.coarse import Coarse
 from hwflow.costs.fine import Fine
 from hwflow.costs.mid import Mid
 from hwflow.design import Design
-from hwflow.edits.resize import Resize, resize
+from hwflow.edits.prune import prune
+from hwflow.edits.quantize import quantize
+from hwflow.edits.resize import Resize, read_vary, resize
 from hwflow.errors import HwflowError, MachineError
+from hwflow.extract import extract
 from hwflow.machine import load_machine
 from hwflow.machine.varied import varied
 from hwflow.models import load
-from hwflow.problem import Problem
+from hwflow.problem import SIZES, Problem
+from hwflow.space import Space
 from hwflow.testing import check_edit
 
 EYERISS = load_machine("eyeriss")
@@ -64,3 +74,123 @@ def test_paths_and_values_are_checked_when_the_space_is_made() -> None:
         resize(chain(), "eyeriss", {"GLB.size": (64,)})
     with pytest.raises(HwflowError, match="No values"):
         resize(chain(), "eyeriss", {"array.rows": ()})
+
+
+def test_the_square_holds_with_pruning_and_quantising() -> None:
+    network = load("cifar:resnet8", num_classes=10)
+    network = network.calibrated(network.example)
+    space = (
+        prune(network, (0.5, 1.0)) + quantize(network, (4, 8)) + resize(network, "eyeriss", VARY)
+    )
+    rng = random.Random(0)
+    for plan in (space.sample(rng), space.sample(rng)):
+        paper = space.on_paper(plan, Design(space.workload, EYERISS))
+        assert extract(space.apply(plan)) == paper.workload
+        figures = {path: value for path, value in space.values(plan).items() if "machine:" in path}
+        assert paper.machine.array.rows.value == figures["machine:array.rows"]
+
+
+def space_of_both(on: str = "bitfusion") -> Space:
+    vary = {"array.rows": (4, 16), "GLB.size": ("4 KiB", "64 KiB"), "engine": ("simd-16",)}
+    return Space(chain(), (BitPart(tuple(la.name for la in chain())),)) + resize(chain(), on, vary)
+
+
+@pytest.mark.parametrize("model", [Coarse(), Mid()], ids=lambda model: model.level)
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 999))
+def test_costs_of_many_plans_on_many_machines_are_those_of_each(
+    model: Coarse | Mid, seed: int
+) -> None:
+    space, rng = space_of_both(), random.Random(seed)
+    problem = Problem(space, "bitfusion", model)
+    plans = [space.sample(rng) for _ in range(12)]
+    totals, costs = problem.totals(plans), problem.costs(plans)
+    for row, plan in enumerate(plans):
+        design = space.on_paper(plan, problem.design)
+        single = dict(model.cost(design).total) | {"area_um2": design.machine.area_um2()}
+        assert {name: values[row] for name, values in totals.items()} == pytest.approx(single)
+        assert costs[row].total == pytest.approx(single)
+        assert costs[row].layers == model.cost(design).layers
+        assert costs[row].standing["area_um2"] == "estimate"
+
+
+def test_plans_of_one_machine_are_costed_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    own = Mid.over_bits
+
+    def counting(self: Mid, design: Design, bits: object) -> object:
+        calls.append(len(bits))  # type: ignore[arg-type]
+        return own(self, design, bits)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Mid, "over_bits", counting)
+    space, rng = space_of_both(), random.Random(0)
+    Problem(space, "bitfusion", Mid()).totals([space.sample(rng) for _ in range(200)])
+    assert len(calls) == space.of_machine.size
+    assert sum(calls) == 200
+
+
+def test_pruned_networks_are_costed_on_varied_machines_too() -> None:
+    workload = extract(load("cifar:resnet8", num_classes=10))
+    space = prune(workload, (0.5, 1.0)) + resize(workload, "eyeriss", {"array.rows": (6, 24)})
+    rng = random.Random(0)
+    plans = [space.sample(rng) for _ in range(6)]
+    problem = Problem(space, "eyeriss", Mid(), objectives=("accuracy", "area"))
+    totals = problem.totals(plans)
+    for row, plan in enumerate(plans):
+        design = space.on_paper(plan, problem.design)
+        assert totals["latency_s"][row] == pytest.approx(Mid().cost(design).total["latency_s"])
+        assert totals["area_um2"][row] == pytest.approx(design.machine.area_um2())
+        assert problem.totals([plan])["area_um2"][0] == totals["area_um2"][row]
+
+
+def test_look_up_tables_are_a_cost_where_the_machine_states_them() -> None:
+    space = resize(chain(), "bismo", {"array.rows": (4, 8), "engine.lanes": (32, 64)})
+    problem = Problem(space, "bismo", Mid(), Limits(luts=1e4), ("luts", "brams", "latency"))
+    totals = problem.totals([space.plan({"machine:array.rows": 4}), space.default])
+    assert totals["luts"].tolist() == pytest.approx([4 * 8 * (1.17 * 64 + 164.2), 15301], rel=1e-3)
+    assert problem.below.broken({name: float(v[1]) for name, v in totals.items()})
+    assert set(SIZES) < set(METRICS)
+
+
+def test_look_up_tables_of_other_engines_are_refused() -> None:
+    space = resize(chain(), "bismo", {"engine": ("bitfusion",)})
+    problem = Problem(space, "bismo", Mid(), objectives=("luts",))
+    assert np.isfinite(problem.totals([space.default])["luts"]).all()
+    with pytest.raises(MachineError, match="only machines whose engine is bismo"):
+        problem.totals([space.plan({"machine:engine": "bitfusion"})])
+
+
+def test_a_device_has_nothing_to_vary() -> None:
+    with pytest.raises(MachineError, match=r"array\.rows cannot be varied there"):
+        resize(chain(), "cpu", {"array.rows": (8,)})
+
+
+def test_values_and_ranges_are_read_from_text() -> None:
+    texts = ["array.rows=8:32:8", "GLB.size = 64:256:x2 KiB", "engine=simd-16, bismo", "c=1,4,4"]
+    assert read_vary([texts[0], "GLB.size=64KiB:256:x2", *texts[2:]]) == {
+        "array.rows": (8, 16, 24, 32), "GLB.size": ("64 KiB", "128 KiB", "256 KiB"),
+        "engine": ("simd-16", "bismo"), "c": (1, 4),
+    }  # fmt: skip
+    assert read_vary(["clock=200MHz,1 GHz", "r=1:5:x2"]) == {
+        "clock": ("200 MHz", "1 GHz"), "r": (1, 2, 4)
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        (["array.rows"], "names no values"),
+        (["array.rows="], "names no values"),
+        (["a=1", "a=2"], "given twice"),
+        (["a=8:32"], "FIRST:LAST:STEP"),
+        (["a=8:32:twice"], "FIRST:LAST:STEP"),
+        (["a=32:8:8"], "smaller end first"),
+        (["a=8:32:x1"], "a step that grows"),
+        (["a=8:32:0"], "a step that grows"),
+        (["a=1:100000:1"], "larger step"),
+        (["a=8KiB:1MiB:x2"], "mixes KiB and MiB"),
+    ],
+)
+def test_texts_that_cannot_be_read_say_what_to_write(texts: list[str], words: str) -> None:
+    with pytest.raises(HwflowError, match=words):
+        read_vary(texts)

@@ -63,6 +63,33 @@ def test_sources_say_what_a_figure_was_before() -> None:
     assert figures["memory.DRAM.bandwidth"].source.startswith("varied from 1.37e+09 B/s")
 
 
+def test_a_wider_multiplier_takes_the_energy_of_fixed_ones_and_a_larger_area() -> None:
+    narrow = load_machine("systolic-8x8")
+    wide = varied(narrow, {"engine.word": 16})
+    each = [float(m.mac_energy_j(8, 8)) for m in (narrow, wide)]
+    assert each[1] / each[0] == pytest.approx(0.603 / 0.203)
+    assert wide.area_um2() > narrow.area_um2()
+    between = varied(narrow, {"engine.word": 12})
+    assert each[0] < float(between.mac_energy_j(8, 8)) < each[1]
+
+
+def test_half_the_lanes_take_half_the_energy_per_cycle_and_fewer_look_up_tables() -> None:
+    bismo = load_machine("bismo")
+    half = varied(bismo, {"engine.lanes": 32})
+    assert half.mac_energy.energy.value == pytest.approx(bismo.mac_energy.energy.value / 2)
+    assert float(half.mac_energy_j(2, 2)) == pytest.approx(float(bismo.mac_energy_j(2, 2)))
+    assert half.fpga_resources().luts < bismo.fpga_resources().luts
+
+
+def test_a_given_area_of_a_pe_grows_with_its_lanes() -> None:
+    given_area = {"value": 100.0, "unit": "um2", "source": "a test"}
+    stripes = load_machine("stripes").model_dump(mode="json", by_alias=True)
+    machine = type(EYERISS).model_validate(stripes | {"pe_area": given_area})
+    double = varied(machine, {"engine.lanes": 2 * machine.engine.lanes.value})
+    assert double.pe_area.value == pytest.approx(200)
+    assert "assumption" in double.pe_area.source
+
+
 @pytest.mark.parametrize("name", machine_names())
 def test_every_preset_can_be_varied(name: str) -> None:
     machine = load_machine(name)
@@ -77,6 +104,8 @@ def test_every_preset_can_be_varied(name: str) -> None:
         ({"GLB.size": "-1 KiB"}, "above zero"),
         ({"array.rows": 0}, "whole number of at least 1"),
         ({"engine": "bitfision"}, "bitfusion"),
+        ({"engine": "bit_parallel"}, "is a kind of engine"),
+        ({"engine.word": 0}, "1"),
     ],
 )
 def test_what_a_machine_cannot_have_is_refused(values: dict[str, int | str], words: str) -> None:

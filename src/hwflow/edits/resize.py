@@ -15,7 +15,7 @@ from functools import cached_property, lru_cache
 
 from hwflow.design import Design
 from hwflow.errors import HwflowError, MachineError
-from hwflow.machine import Accelerator, load_machine
+from hwflow.machine import Accelerator, Device, load_machine
 from hwflow.machine.varied import ENGINE, varied
 from hwflow.network import Network
 from hwflow.space import Choice, Space, Value
@@ -90,6 +90,11 @@ def resize(
     the machine cannot have, HwflowError for a path without values.
     """
     machine = load_machine(on) if isinstance(on, str) else on
+    if isinstance(machine, Device):
+        raise MachineError(
+            f"{machine.name} is a measured device: {', '.join(vary)} cannot be varied there. Name "
+            "a modelled machine instead, such as bitfusion (hwflow list machines)."
+        )
     options = tuple(_options(machine, path, values) for path, values in vary.items())
     part = ResizePart(options)
     if isinstance(source, Workload):

@@ -134,9 +134,10 @@ def codesign_space(
     """Search networks and accelerators; `out` gets the run folders. Killed, the same call goes on.
 
     `networks` is the space of networks (of `quantize`, `prune` or their sum), `vary` the values of
-    the machine's figures. Limits may be shares of the original network on the machine as it is.
-    Costs are those of the fine level unless another model is given. Raises InfeasibleError when
-    nothing can meet the limits, MachineError where the machine has no area to count.
+    the machine's figures. Limits may be shares of the network at its default choices (the most
+    bits, all channels) on the machine as it is. Costs are those of the fine level unless another
+    model is given. Raises InfeasibleError when nothing can meet the limits, MachineError where the
+    machine has no area to count.
     """
     if mode not in MODES:
         raise HwflowError(unknown_name("mode", mode, MODES))
