@@ -12,7 +12,7 @@ from hwflow.cli.app import Json, app, print_json
 
 @app.command()
 def reproduce(
-    name: Annotated[str, typer.Argument(help="hw-flow or hw-flowq.")],
+    name: Annotated[str, typer.Argument(help="hw-flow, hw-flowq or hant.")],
     data: Annotated[str, typer.Option(help="CIFAR-10 (JPEG q75): train, val and test .npz.")],
     weights: Annotated[Path, typer.Option(help="Folder with cifar10jpeg_NETWORK.safetensors.")],
     out: Annotated[Path, typer.Option(help="Folder of the results; the same command goes on.")],

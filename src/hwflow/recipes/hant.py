@@ -44,6 +44,8 @@ from hwflow.quality.promising import OptionCost, promising
 from hwflow.solvers.milp import MILP
 from hwflow.space import Plan, Space
 
+OBJECTIVES = (QUALITY, "latency")
+
 DISTILLED, ANSWERS = "distilled", "answers"
 """Folders of a run: what was trained and scored, and the search over answers."""
 
@@ -104,7 +106,7 @@ def hant(
     folder = Path(out)
     ready = network.calibrated(data.calibration(calibration))
     wide = replacing(ready, sites, options, seed=seed)
-    chosen = worthwhile(Problem(wide, on, cost), per_site)
+    chosen = worthwhile(Problem(wide, on, cost, objectives=OBJECTIVES), per_site)
     places = {
         site: tuple(o for o in options_ if o.name in chosen[site.name])
         for site, options_ in parts_of(wide).items() if site.name in chosen
@@ -137,9 +139,9 @@ EVALUATIONS = 3
 
 def limited(space: Space, on: str, cost: CostModel, below: Sequence[str]) -> Problem:
     """Return the problem below limits, absolute or in percent of the original network's costs."""
-    free = Problem(space, on, cost)
+    free = Problem(space, on, cost, objectives=OBJECTIVES)
     original = free.costs([space.default])[0].total
-    return replace(free, below=Limits.read(below, original), objectives=(QUALITY, "latency"))
+    return replace(free, below=Limits.read(below, original))
 
 
 def worthwhile(problem: Problem, per_site: int) -> dict[str, tuple[str, ...]]:
