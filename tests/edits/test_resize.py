@@ -24,6 +24,7 @@ from hwflow.machine import load_machine
 from hwflow.machine.varied import varied
 from hwflow.models import load
 from hwflow.problem import SIZES, Problem
+from hwflow.reach import feasible_plan
 from hwflow.space import Space
 from hwflow.testing import check_edit
 
@@ -194,3 +195,29 @@ def test_values_and_ranges_are_read_from_text() -> None:
 def test_texts_that_cannot_be_read_say_what_to_write(texts: list[str], words: str) -> None:
     with pytest.raises(HwflowError, match=words):
         read_vary(texts)
+
+
+def test_limits_that_only_another_machine_with_fewer_bits_keeps_are_found_to_be_in_reach() -> None:
+    vary = {"array.rows": (4, 8, 16, 32), "array.cols": (4, 8, 16, 32)}
+    networks = Space(chain(), (BitPart(tuple(la.name for la in chain()), (2, 8)),))
+    free = Problem(networks + resize(chain(), "bitfusion", vary), "bitfusion", Mid())
+    own = len(networks)
+    fast = (*[0] * own, 3, 1)  # all 2 bits, 32 rows and 8 columns
+    best = {name: float(values[0]) for name, values in free.totals([fast]).items()}
+    limits = Limits(latency_s=best["latency_s"] * 1.001, area_um2=best["area_um2"] * 1.001)
+    problem = Problem(free.space, "bitfusion", Mid(), limits)
+    found = problem.totals([feasible_plan(problem)])
+    assert not limits.broken({name: float(values[0]) for name, values in found.items()})
+
+
+def test_machines_that_were_costed_can_be_varied_again_from_another_copy() -> None:
+    space = resize(chain(), "bitfusion", {"array.rows": (8, 16)})
+    plan = space.plan({"machine:array.rows": 8})
+    found = []
+    for _ in range(2):
+        machine = load_machine("bitfusion").model_copy()
+        found.append(
+            float(Problem(space, machine, Mid()).totals([space.default, plan])["area_um2"][1])
+        )
+        float(machine.mac_energy_j(8, 8))
+    assert found[0] == found[1]

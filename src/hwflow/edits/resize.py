@@ -11,7 +11,7 @@ import copy
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 from hwflow.design import Design
 from hwflow.errors import HwflowError, MachineError
@@ -23,6 +23,9 @@ from hwflow.workload import Workload
 
 PREFIX = "machine:"
 """Before the key path in the names of the choices."""
+
+MOST_KNOWN = 4096
+"""Machines that are kept."""
 
 MOST_VALUES = 64
 """Of one figure, in a range."""
@@ -48,9 +51,17 @@ class Resize:
         return network.with_module(copy.deepcopy(network.module))
 
 
-@lru_cache(maxsize=4096)
+_KNOWN: dict[tuple[int, tuple[tuple[str, Given], ...]], tuple[Accelerator, Accelerator]] = {}
+"""By identity, as machines hold arrays and cannot be compared; the key's machine is kept alive."""
+
+
 def _varied(machine: Accelerator, values: tuple[tuple[str, Given], ...]) -> Accelerator:
-    return varied(machine, dict(values))
+    known = _KNOWN.get((id(machine), values))
+    if known is None:
+        if len(_KNOWN) >= MOST_KNOWN:
+            _KNOWN.clear()
+        known = _KNOWN[id(machine), values] = (machine, varied(machine, dict(values)))
+    return known[1]
 
 
 @dataclass(frozen=True)
