@@ -186,3 +186,19 @@ def test_a_ranking_by_gradients_sees_labelled_training_images() -> None:
     kept = [space.parts[0].kept for space in (found.space, by_norm.space)]  # type: ignore[attr-defined]
     assert kept[0].keys() == kept[1].keys()
     assert kept[0] != kept[1]
+
+
+def test_a_quantizer_and_a_calibration_reach_the_edit() -> None:
+    from hwflow.edits.methods import Method
+
+    asked = PLAIN | {"classes": 10, "quantizer": "lsq", "calibrate": "kl"}
+    part = Parts(Job.check(asked, "here"), calibrated=False).space.parts[-1]
+    assert part.edit({}).method == Method("lsq", "kl")  # type: ignore[attr-defined]
+    assert Job.check(PLAIN, "here").method == {}
+    assert "quantizer" not in Job.check(PLAIN | {"edits": ("prune",)}, "here").plain()
+
+
+@pytest.mark.parametrize("wrong", [{"quantizer": "lsk"}, {"calibrate": "mze"}])
+def test_unknown_ways_to_quantise_are_named(wrong: dict[str, str]) -> None:
+    with pytest.raises(HwflowError, match="Did you mean"):
+        _ = Parts(Job.check(PLAIN | {"classes": 10} | wrong, "here"), calibrated=False).space

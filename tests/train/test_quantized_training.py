@@ -6,11 +6,15 @@ import pytest
 import torch
 
 import hwflow as hf
+from hwflow.build import Tuning, build, check_agreement
+from hwflow.costs.coarse import Coarse
 from hwflow.data import Data, load_data
 from hwflow.edits.quantize import quantize
 from hwflow.errors import HwflowError
+from hwflow.front import Trial
 from hwflow.learned_grids import learned_grids
 from hwflow.network import Network
+from hwflow.problem import Problem
 from hwflow.quality.accuracy import evaluate
 from hwflow.train import Progress, finetune, train
 
@@ -120,3 +124,18 @@ def _means(net: Network) -> Iterator[float]:
     for name, value in net.module.state_dict().items():
         if name.endswith("running_mean"):
             yield float(value.sum())
+
+
+def test_a_search_trial_with_learned_scales_is_built_and_tuned(
+    data: Data, teacher: Network
+) -> None:
+    space = quantize(teacher, (2, 8), quantizer="lsq")
+    trial = Trial(0, space.plan(dict.fromkeys((c.name for c in space.choices), 2)), {}, 0.5,
+                  space=space)  # fmt: skip
+    problem = Problem(space, "eyeriss", Coarse())  # type: ignore[arg-type]
+    start = build(problem, trial)
+    tuned = build(problem, trial, Tuning(1, lr=0.02), data.train)
+    moved = [not torch.equal(a, b) for a, b in zip(values(start), values(tuned), strict=True)]
+    assert all(moved)
+    assert evaluate(tuned, data.val) > evaluate(start, data.val)
+    check_agreement(problem, trial, tuned)
