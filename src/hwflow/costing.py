@@ -12,7 +12,7 @@ from hwflow.cost import Cost, CostModel
 from hwflow.costs.densities import read_densities
 from hwflow.design import Design
 from hwflow.errors import HwflowError, unknown_name
-from hwflow.machine import Accelerator
+from hwflow.machine import Accelerator, Device
 from hwflow.workload import Workload
 
 VIEWS = ("convolution", "gemm")
@@ -74,6 +74,11 @@ class Costing:
         layers = [layer | more.get(layer["name"], {}) for layer in plain["layers"]]
         proof = {"certificate": self.certificate} if self.certificate else {}
         return plain | {"layers": layers, "notes": list(self.notes)} | proof
+
+
+def own_level(machine: Accelerator) -> str | None:
+    """Return the level that a machine has to be costed at: a device is measured."""
+    return "measured" if isinstance(machine, Device) else None
 
 
 def run(workload: Workload, machine: Accelerator, options: Options) -> Costing:

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import tomlkit
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hwflow import plugins, settings
 from hwflow.cost import Limits, is_relative
 from hwflow.edits.resize import resize
 from hwflow.errors import HwflowError
-from hwflow.machine import Accelerator, load_machine
+from hwflow.machine import Accelerator, is_device, load_machine
 from hwflow.problem import Problem
 from hwflow.settings import Setting
 from hwflow.space import Plan, Space
@@ -163,6 +163,14 @@ class Job(BaseModel):
     calibration: int = Field(default=256, gt=0)
     """How many training images give ranges of activations, and statistics of what was pruned."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _on_a_device(cls, given: Any) -> Any:
+        """Set the level and the objectives of a device, which is measured, where none are given."""
+        if not isinstance(given, dict) or not is_device(given.get("on", "")):
+            return given
+        return {"level": "measured", "objectives": ("accuracy", "latency"), **given}
+
     @classmethod
     def read(cls, path: Path) -> Job:
         """Read the settings of a run.toml."""
@@ -291,6 +299,9 @@ class Parts:
         job = self.job
         cost = plugins.load("costs", job.level)()
         free = Problem(self.space, self.machine, cost, objectives=job.objectives)
+        prepare = getattr(cost, "prepare", None)
+        if prepare is not None:
+            prepare(free)
         relative = any(is_relative(text) for text in job.below)
         whole = free.original if relative else None
         return replace(free, below=Limits.read(job.below, whole))

@@ -8,7 +8,18 @@ from functools import cached_property
 
 import numpy as np
 
-from hwflow.cost import Bits, Cost, CostModel, Costs, Floats, Ints, Limits, Standing, metric
+from hwflow.cost import (
+    METRICS,
+    Bits,
+    Cost,
+    CostModel,
+    Costs,
+    Floats,
+    Ints,
+    Limits,
+    Standing,
+    metric,
+)
 from hwflow.design import Design
 from hwflow.errors import HwflowError, MachineError
 from hwflow.machine import Accelerator, load_machine
@@ -39,11 +50,25 @@ class Problem:
             raise HwflowError("Give one or more different objectives, such as accuracy, latency.")
         names = tuple(n if n == QUALITY else metric(n).name for n in self.objectives)
         object.__setattr__(self, "objectives", names)
+        self._check_given([name for name, _ in self.below.items()])
+        self._check_given(self.cost_names)
+
+    def _check_given(self, names: Sequence[str]) -> None:
+        """Raise HwflowError for a limit or an objective that the cost model does not give."""
+        known = getattr(self.cost, "standing", None)
+        for name in names:
+            if known is not None and name not in known and name not in SIZES[1:]:
+                given = ", ".join(METRICS[n].short for n in METRICS if n in known)
+                raise HwflowError(
+                    f"The {self.cost.level} level gives no {METRICS[name].short} on "
+                    f"{self.machine.name}, so it can be neither limited nor minimised there. It "
+                    f"gives {given}."
+                )
 
     @property
     def machine(self) -> Accelerator:
         """The machine."""
-        assert isinstance(self.on, Accelerator)  # __post_init__ has loaded it
+        assert not isinstance(self.on, str)  # __post_init__ has loaded it
         return self.on
 
     @cached_property
@@ -87,6 +112,12 @@ class Problem:
         rows = [cost.total for cost in self.costs(plans)]
         return {name: np.array([row[name] for row in rows]) for name in (rows[0] if rows else ())}
 
+    @property
+    def original(self) -> dict[str, float]:
+        """Total costs of the pristine network on the machine as it is."""
+        sizes = {name: float(values[0]) for name, values in self._sizes([self.machine]).items()}
+        return {**self.cost.cost(self.design).total, **sizes}
+
     def bit_costs(self, plans: Sequence[Plan]) -> Costs | None:
         """Cost plans in an array call per machine, or None where more than bits changes.
 
@@ -112,12 +143,6 @@ class Problem:
     def on_machine(self, plan: Plan) -> tuple[Plan, Accelerator]:
         """Return a plan's choices of the network, and the machine that its other choices make."""
         own = len(self.space.of_network)
-    @property
-    def original(self) -> dict[str, float]:
-        """Total costs of the pristine network on the machine as it is."""
-        sizes = {name: float(values[0]) for name, values in self._sizes([self.machine]).items()}
-        return {**self.cost.cost(self.design).total, **sizes}
-
         chosen = tuple(plan[own:])
         if chosen not in self._machines:
             machine = self.space.of_machine.on_paper(chosen, self.design).machine

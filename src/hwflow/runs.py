@@ -16,16 +16,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hwflow import loop
+from hwflow import latencies, loop
 from hwflow.cost import CostModel
 from hwflow.costs.fine.level import LayerReport
 from hwflow.costs.layerwise import LayerLevel
-from hwflow.costs.mid import ops_roofline
+from hwflow.costs.mid import Roofline, ops_roofline
 from hwflow.design import Design
 from hwflow.errors import HwflowError, StudyError
 from hwflow.front import Front, Trial
 from hwflow.job import RUN_FILE, Job, Parts
 from hwflow.loop import Progress
+from hwflow.machine import Device
 from hwflow.problem import Problem
 from hwflow.proof import prove
 from hwflow.report import ReportData, write_report
@@ -231,14 +232,20 @@ def _report_data(parts: Parts, study: Study, result: Result) -> ReportData:
             number: (design.workload, cost)
             for (number, design), cost in zip(designs.items(), costs, strict=True)
         },
-        roofline=ops_roofline(problem.design),
+        roofline=_roofline(problem.design),
         reports_before=layer_reports(problem.cost, problem.design),
         reports={n: layer_reports(problem.cost, design) for n, design in designs.items()},
         provenance=stored | {"settings": parts.job.plain()},
         notes=_notes(stored, result.baseline.quality),
+        latencies=latencies.read(result.folder),
         run=str(result.folder),
         quality=parts.job.quality,
     )
+
+
+def _roofline(design: Design) -> Roofline | None:
+    """Return the roofline of a modelled machine; a device has none."""
+    return None if isinstance(design.machine, Device) else ops_roofline(design)
 
 
 def recosting(folders: Sequence[Path], level: str, below: Sequence[str]) -> Problem:
@@ -266,13 +273,15 @@ def build(
     to: Path | None,
     tuning: Tuning | None = None,
     show: Callable[[Step], None] | None = None,
+    timed: bool = True,
     form: str = "qdq",
 ) -> dict[str, Any]:
     """Build one network of a run's front, test it against the original, write it to `to`.
 
     `form` is that of a .onnx file: "qdq" or "qonnx".
 
-    Fine-tuning keeps a checkpoint in the run folder: killed, the same call goes on.
+    Fine-tuning keeps a checkpoint in the run folder: killed, the same call goes on. An .onnx file
+    is timed against the unedited network's unless `timed` is False.
     """
     from hwflow import build as make
 
@@ -290,6 +299,7 @@ def build(
     network = make.build(problem, trial, kept, train, show)
     test = _tested_once(parts, network, folder, key)
     exported = make.save(network, to, parts.data.test, form) if to is not None else None
+    times = make.time_file(parts.pristine, to, folder) if timed and exported and to else None
     return {
         "run": str(folder),
         "trial": trial.number,
@@ -301,6 +311,7 @@ def build(
         "test": test,
         "written": str(to) if to is not None else None,
         "export": asdict(exported) if exported is not None else None,
+        "latency": latencies.side_by_side(problem, trial, times, folder),
     }
 
 

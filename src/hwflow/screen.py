@@ -210,7 +210,7 @@ def show_times(found: FileTimes) -> None:
 @contextmanager
 def measuring_bar(quiet: bool) -> Iterator[Callable[[Measured], None]]:
     """Show a progress bar with the time left while layers are measured; nothing when `quiet`."""
-    with _bar(quiet) as bar:
+    with counting_bar(quiet) as bar:
         task = bar.add_task("measuring", total=None, count="", note="")
 
         def show_step(at: Measured) -> None:

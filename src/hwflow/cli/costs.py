@@ -88,7 +88,8 @@ def cost(
 
     machine = load_machine(on)
     options = costing.Options(
-        level=level or ("fine" if why else None), objective=objective, full=full, mapping=mapping,
+        level=level or ("fine" if why else costing.own_level(machine)),
+        objective=objective, full=full, mapping=mapping,
         view=view, cached=not no_cache,
         time_limit=parse(time_limit, "s") if time_limit else None, before_compiling=say_compiling,
     )  # fmt: skip

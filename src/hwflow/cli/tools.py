@@ -10,7 +10,7 @@ import typer
 from hwflow import plugins
 from hwflow.cli.app import Json, app, print_json
 from hwflow.errors import HwflowError
-from hwflow.machine import load_machine, machine_names
+from hwflow.machine import device_names, load_machine, machine_names
 
 
 @app.command("list")
@@ -58,7 +58,7 @@ def convert(
 
 def _names(what: str) -> list[str]:
     if what == "machines":
-        return machine_names()
+        return [*machine_names(), *device_names()]
     if what == "models":
         from hwflow.models import model_names
 

@@ -7,7 +7,7 @@ from math import gcd
 
 from hwflow.coupling import ChannelGroup
 from hwflow.errors import HwflowError, unknown_name
-from hwflow.machine import Accelerator
+from hwflow.machine import Accelerator, Device
 from hwflow.space import Value
 
 CHANNELS = "channels:"
@@ -25,8 +25,10 @@ def channel_step(machine: Accelerator) -> int:
 
     It is the width of the axis of its array along which nothing but output channels (and groups)
     is unrolled: there 17 channels on 16 columns cost as much as 32. 1 where other loops may take
-    their place, as on row-stationary arrays.
+    their place, as on row-stationary arrays; on a device where its latency was seen to step.
     """
+    if isinstance(machine, Device):
+        return machine.channel_step
     array = machine.array
     axes = ((array.rows, array.unroll_rows), (array.cols, array.unroll_cols))
     return max(

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, field_validator, model_validator
 
+from hwflow.errors import MachineError
 from hwflow.machine import file
 from hwflow.machine.area import AreaPart, FpgaResources, has_area, memory_part, pe_part
 from hwflow.machine.device import Device
@@ -37,11 +38,12 @@ from hwflow.machine.figures import (
     Width,
     figures,
 )
+from hwflow.machine.file import device_names
 from hwflow.machine.file import names as machine_names
 from hwflow.machine.hardware import Array, Level, MacEnergy, Scratchpads, Store
 from hwflow.units import FLOAT_BITS
 
-__all__ = ["Accelerator", "Dataflow", "load_machine", "machine_names"]
+__all__ = ["Accelerator", "Dataflow", "device_names", "is_device", "load_machine", "machine_names"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -274,6 +276,14 @@ class Accelerator(Sealed):
 def _look_up(table: Floats, *bits: ArrayLike) -> Floats:
     found: Floats = table[tuple(np.asarray(b) for b in bits)]
     return found
+
+
+def is_device(name_or_path: str | Path) -> bool:
+    """Whether a name or a file is that of a device; False too where there is no such machine."""
+    try:
+        return file.read(name_or_path).get("kind") == "device"
+    except MachineError:
+        return False
 
 
 def load_machine(name_or_path: str | Path) -> Accelerator:

@@ -32,8 +32,41 @@ MEASURING = ("onnxruntime", "torch", "openvino")
 
 Clock = Literal["cpu", "wall"]
 
+MODELLED = frozenset(
+    [
+        "array",
+        "area_parts",
+        "area_um2",
+        "dataflow",
+        "dram",
+        "dram_bytes_per_s",
+        "dram_j_per_bit",
+        "engine",
+        "fpga_resources",
+        "idle_power",
+        "idle_w",
+        "mac_energy",
+        "mac_energy_j",
+        "macs_per_cycle",
+        "memory",
+        "native",
+        "onchip_bits",
+        "packing",
+        "partial_sum_bits",
+        "pe_area",
+        "peak_macs_per_s",
+        "pes",
+        "psum_bits",
+        "scratchpads",
+        "stored_bits",
+        "view",
+        "clock_hz",
+    ]
+)
+"""What a modelled machine has and a device has not."""
 
-class NotModelled(MachineError, AttributeError):
+
+class NotModelledError(MachineError, AttributeError):
     """Something that only a modelled machine has was asked of a device."""
 
 
@@ -63,12 +96,8 @@ class Device(Sealed):
 
     def __getattr__(self, item: str) -> Any:
         """Say so where a modelled level asks for what a device does not have."""
-        from hwflow.machine.accelerator import Accelerator
-
-        if not item.startswith("_") and hasattr(Accelerator, item) | (
-            item in Accelerator.model_fields
-        ):
-            raise NotModelled(
+        if item in MODELLED:
+            raise NotModelledError(
                 f"{self.name} is a measured device: it has no {item.replace('_', ' ')}. "
                 "Use --level measured there, or name a modelled machine (hwflow list machines)."
             )
@@ -109,6 +138,17 @@ class Device(Sealed):
         table.add(read_csv(path))
         table.keep("id", hashlib.sha256(path.read_bytes()).hexdigest())
         return table
+
+    @property
+    def channel_step(self) -> int:
+        """Multiples of channels at which latency was seen to step; MachineError if not sought."""
+        found = self.latencies.fact("channel_step")
+        if found is None:
+            raise MachineError(
+                f"At how many channels the latency of {self.name} steps is not known. Find it: "
+                f"hwflow profile --staircase conv:64 --on {self.name}; or give a number."
+            )
+        return int(found)
 
     def width(self, bits: ArrayLike) -> Any:
         """Return the bits that an operand is counted at: its own."""

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from hwflow.errors import MachineError, unknown_name
 
 _PRESETS = Path(__file__).parents[1] / "machines"
+_DEVICES = _PRESETS / "devices"
 _GROUP = "hwflow.machines"
 _SUFFIXES = (".yaml", ".yml")
 _UNIONS = ("engine", "mac_energy", "scratchpads")
@@ -51,6 +52,11 @@ def names() -> list[str]:
     return sorted({*_presets(), *(point.name for point in entry_points(group=_GROUP))})
 
 
+def device_names() -> list[str]:
+    """Return the names of the devices among the presets."""
+    return sorted(path.stem for path in _DEVICES.glob("*.yaml"))
+
+
 def load(name_or_path: str | Path, model: type[Model]) -> Model:
     """Read the machine called `name_or_path`, or in that file, as a `model`."""
     return checked(shown_as(name_or_path), read(name_or_path), model)
@@ -65,7 +71,7 @@ def read(name_or_path: str | Path) -> dict[str, Any]:
 def shown_as(name_or_path: str | Path) -> str:
     """Return what errors call a machine's file."""
     path = find(name_or_path)
-    return path.name if path.parent == _PRESETS else str(name_or_path)
+    return path.name if path.parent in (_PRESETS, _DEVICES) else str(name_or_path)
 
 
 def checked(shown: str, plain: dict[str, Any], model: type[Model]) -> Model:
@@ -83,10 +89,13 @@ def find(name_or_path: str | Path) -> Path:
         return Path(text)
     if text in _presets():
         return _presets()[text]
+    if text in device_names():
+        return _DEVICES / f"{text}.yaml"
     for point in entry_points(group=_GROUP):
         if point.name == text:
             return _offered(point.name, point.load)
-    raise MachineError(unknown_name("machine", text, names(), "Or give the path of a .yaml file."))
+    hint = f"Devices: {', '.join(device_names())}. Or give the path of a .yaml file."
+    raise MachineError(unknown_name("machine", text, names(), hint))
 
 
 def _presets() -> dict[str, Path]:

@@ -161,9 +161,7 @@ class LatencyTable:
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
             for key, e in sorted(self.items()):
-                writer.writerow(
-                    [key, e.latency_s, e.low_s, e.high_s, e.wall_s, e.rounds, e.layer]
-                )
+                writer.writerow([key, e.latency_s, e.low_s, e.high_s, e.wall_s, e.rounds, e.layer])
         draft.replace(path)
 
 

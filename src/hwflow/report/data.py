@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import inf, isfinite
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hwflow.cost import METRICS, Cost
 from hwflow.front import Front, Trial
@@ -46,6 +46,8 @@ class ReportData:
     provenance: Mapping[str, object] = field(default_factory=dict)
     """What the run was made with and from; values may be nested mappings."""
     notes: Sequence[str] = ()
+    latencies: Sequence[Mapping[str, Any]] = ()
+    """Of networks that were built: modelled, tabled and measured; see hwflow.latencies."""
     run: str = "RUN"
     """The run folder, as it is to appear in command lines."""
     quality: str = "accuracy"

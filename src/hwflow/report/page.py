@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hwflow.front import Trial
-from hwflow.report import tables, words
+from hwflow.report import latencies, tables, words
 from hwflow.report.data import ReportData
 from hwflow.report.document import document, write_page
 from hwflow.report.headline import headline, highlight
@@ -39,6 +39,8 @@ def render(data: ReportData) -> str:
         front_columns=tables.front_columns(data),
         front_rows=list(tables.front_rows(data)),
         reasons=tables.reasons(data),
+        latency_rows=list(latencies.rows(data.latencies)),
+        latency_notes=list(latencies.notes(data.latencies)),
         machine_summary=tables.machine_summary(data.machine),
         machine_figures=tables.machine_figures(data.machine),
         provenance=tables.provenance(data.machine, data.provenance),

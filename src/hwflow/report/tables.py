@@ -11,7 +11,7 @@ from typing import Any
 
 from hwflow.errors import HwflowError
 from hwflow.front import Trial
-from hwflow.machine import Accelerator
+from hwflow.machine import Accelerator, Device
 from hwflow.problem import QUALITY
 from hwflow.report import words
 from hwflow.report.data import ReportData
@@ -154,6 +154,8 @@ def _kind(reason: str) -> str:
 
 def machine_summary(machine: Accelerator) -> list[tuple[str, str]]:
     """Return the figures of a machine that decide most, as (name, value with unit)."""
+    if isinstance(machine, Device):
+        return machine.rows()
     native = machine.native_bits
     widths = sorted({native, *(bits for bits in (8, 4) if bits < native)}, reverse=True)
     peaks = [

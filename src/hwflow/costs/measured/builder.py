@@ -14,8 +14,10 @@ OPSET = 18
 IR = 10
 """Version of the file format that goes with the opset."""
 
-SCALE = 0.05
-ZERO = 128
+SCALE = 6 / 255
+MIDDLE = 128
+"""Zero point of tensors that may be negative; that of the others is 0, so that a runtime can leave
+out a clamp at zero before it rounds."""
 
 
 class Builder:
@@ -60,14 +62,14 @@ class Builder:
         self.inputs.append(helper.make_tensor_value_info(name, kind, list(shape)))
         return self.dequantized(name) if integer else name
 
-    def quantized(self, name: str) -> str:
+    def quantized(self, name: str, zero_point: int = MIDDLE) -> str:
         """Return an unsigned 8-bit version of a float tensor."""
-        scale, zero = self.constant(SCALE), self.constant(ZERO, np.uint8)
+        scale, zero = self.constant(SCALE), self.constant(zero_point, np.uint8)
         return self.node("QuantizeLinear", name, scale, zero)
 
-    def dequantized(self, name: str) -> str:
+    def dequantized(self, name: str, zero_point: int = MIDDLE) -> str:
         """Return the float version of an unsigned 8-bit tensor."""
-        scale, zero = self.constant(SCALE), self.constant(ZERO, np.uint8)
+        scale, zero = self.constant(SCALE), self.constant(zero_point, np.uint8)
         return self.node("DequantizeLinear", name, scale, zero)
 
     def model(self, name: str, outputs: list[tuple[str, Shape, bool]]) -> ModelProto:

@@ -113,9 +113,7 @@ def fit(parts: Sequence[Parts], measured_s: Sequence[float]) -> Calibration:
     Raises HwflowError for too few networks.
     """
     if len(parts) < LEAST:
-        raise HwflowError(
-            f"A calibration needs at least {LEAST} whole networks, not {len(parts)}."
-        )
+        raise HwflowError(f"A calibration needs at least {LEAST} whole networks, not {len(parts)}.")
     whole = np.asarray(measured_s, float)
     errors = _unseen_errors(parts, whole)
     plain = np.array([p.plain_s for p in parts]) / whole - 1

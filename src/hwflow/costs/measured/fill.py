@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from hwflow.costs.measured.networks import FREE, about, launch, layer_key, one_layer
-from hwflow.costs.measured.operators import Unmeasurable
+from hwflow.costs.measured.operators import UnmeasurableError
 from hwflow.costs.measured.runtimes import Runtime, runtime
 from hwflow.costs.measured.timing import Repetitions, Run, Sample, Ticks, interleaved
 from hwflow.machine import Device
@@ -49,7 +49,7 @@ class Measuring:
 def keyed(layers: Iterable[Layer]) -> dict[str, Layer]:
     """Return layers by key, the first of equal ones; those that cost nothing are left out.
 
-    Raises Unmeasurable for operands of bits that a device does not have.
+    Raises UnmeasurableError for operands of bits that a device does not have.
     """
     found: dict[str, Layer] = {}
     for layer in layers:
@@ -92,7 +92,7 @@ def _loaded(
     for name, layer in wanted.items():
         try:
             runs[name] = engine.loaded(launch() if layer is None else one_layer(layer))
-        except Unmeasurable as error:
+        except UnmeasurableError as error:
             faults[name] = str(error)
     return runs, faults
 

@@ -37,6 +37,7 @@ from hwflow.costs.measured.networks import FREE, layer_key
 from hwflow.design import Design
 from hwflow.errors import MachineError
 from hwflow.machine import Accelerator, Device
+from hwflow.problem import Problem
 from hwflow.workload import Layer, Workload
 
 _COUNTED = ("macs", "params", "bit_ops", "frac_ops", "model_bytes", "peak_bytes")
@@ -88,6 +89,13 @@ class Measured(ArrayLevel):
         refused = fill(device, lack, self.measuring)
         if refused:
             raise MachineError(next(iter(refused.values())))
+
+    def prepare(self, problem: Problem) -> None:
+        """Calibrate a device that has no calibration yet on networks of the space; a minute."""
+        from hwflow.costs.measured.profile import prepare
+
+        if self.may_measure:
+            prepare(problem, self.measuring)
 
     def table(self, const: Arrays, machine: Accelerator, at: Operands) -> tuple[Metrics, Ints]:
         """Return the metrics by layer; layers that only rename memory are free."""
@@ -169,9 +177,7 @@ class _Columns:
         return found
 
 
-def _latency(
-    device: Device, layer: Layer, calibration: Calibration | None, start: float
-) -> float:
+def _latency(device: Device, layer: Layer, calibration: Calibration | None, start: float) -> float:
     if layer.op in FREE:
         return 0.0
     alone = device.latencies[layer_key(layer)].latency_s

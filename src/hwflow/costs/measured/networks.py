@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import replace
 from functools import lru_cache
 
 from onnx import ModelProto
 
-from hwflow.costs.measured.builder import Builder
+from hwflow.costs.measured.builder import MIDDLE, Builder
 from hwflow.costs.measured.operators import emit, is_integer, refusal
-from hwflow.workload import FLOAT_BITS, Layer, Workload
+from hwflow.workload import FLOAT_BITS, PRESERVING_OPS, Layer, Workload
 
 KEY_VERSION = 1
 BYTE = 8
@@ -32,7 +31,7 @@ FREE = frozenset({"reshape"})
 def layer_key(layer: Layer) -> str:
     """Return what identifies a layer's latency: all that decides it, and no names.
 
-    Raises Unmeasurable for bits other than 8 and 32.
+    Raises UnmeasurableError for bits other than 8 and 32.
     """
     text = json.dumps([KEY_VERSION, about(layer)], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
@@ -68,7 +67,7 @@ _WINDOWED = frozenset({"conv", "conv_transpose", "max_pool", "avg_pool"})
 
 
 def check_bits(layer: Layer) -> None:
-    """Raise Unmeasurable where an operand has bits that a file can only simulate."""
+    """Raise UnmeasurableError where an operand has bits that a file can only simulate."""
     own = (layer.weight_bits,) if layer.is_mac else ()
     for bits in (*own, *layer.input_bits, layer.output_bits):
         if bits not in WIDTHS:
@@ -82,7 +81,7 @@ def check_bits(layer: Layer) -> None:
 def one_layer(layer: Layer) -> ModelProto:
     """Return the network that is this layer alone; inputs and output of 8 bits are bytes.
 
-    Raises Unmeasurable where it cannot be written.
+    Raises UnmeasurableError where it cannot be written.
     """
     check_bits(layer)
     graph = Builder()
@@ -94,7 +93,7 @@ def one_layer(layer: Layer) -> ModelProto:
     }
     made = emit(graph, layer, [reads[name] for name in layer.inputs])
     integer = layer.output_bits == BYTE
-    made = graph.quantized(made) if integer else graph.node("Identity", made)
+    made = graph.quantized(made, zero_point(layer)) if integer else graph.node("Identity", made)
     return graph.model(layer.op, [(made, layer.out_shape, integer)])
 
 
@@ -108,26 +107,37 @@ def launch() -> ModelProto:
 def whole_network(workload: Workload) -> ModelProto:
     """Return a whole workload as a network, with float inputs and outputs.
 
-    Raises Unmeasurable where a layer cannot be written.
+    Raises UnmeasurableError where a layer cannot be written.
     """
     graph = Builder()
-    tensors = {}
+    tensors: dict[str, str] = {}
+    zeros: dict[str, int] = {}
     for index, given in enumerate(workload.inputs):
         tensor = graph.input(f"x{index}", given.shape, integer=False)
-        tensors[given.name] = _stored(graph, tensor, given.bits)
+        tensors[given.name] = _stored(graph, tensor, given.bits, MIDDLE)
+        zeros[given.name] = MIDDLE
     for layer in workload:
         check_bits(layer)
         made = emit(graph, layer, [tensors[name] for name in layer.inputs])
-        tensors[layer.name] = _stored(graph, made, layer.output_bits)
+        zeros[layer.name] = zero_point(layer, zeros[layer.inputs[0]])
+        tensors[layer.name] = _stored(graph, made, layer.output_bits, zeros[layer.name])
     shapes = {layer.name: layer.out_shape for layer in workload}
     ends = [(graph.node("Identity", tensors[n]), shapes[n], False) for n in workload.outputs]
     return graph.model(workload.name, ends)
 
 
-def _stored(graph: Builder, tensor: str, bits: int) -> str:
-    return graph.dequantized(graph.quantized(tensor)) if bits == BYTE else tensor
+def zero_point(layer: Layer, read: int = MIDDLE) -> int:
+    """Return the zero point of what a layer writes, given that of its first input.
+
+    Operators that only pass values on keep it; what an activation has clamped at zero has 0.
+    """
+    if layer.act:
+        return 0 if layer.act[-1] in _NOT_NEGATIVE else MIDDLE
+    return read if layer.op in PRESERVING_OPS else MIDDLE
 
 
-def plain_layer(layer: Layer) -> Layer:
-    """Return the layer without its names, so that equal ones are written once."""
-    return replace(layer, path="", params=0, input_density=1.0, output_density=1.0)
+_NOT_NEGATIVE = frozenset({"relu", "relu6", "sigmoid", "hardsigmoid"})
+
+
+def _stored(graph: Builder, tensor: str, bits: int, zero: int) -> str:
+    return graph.dequantized(graph.quantized(tensor, zero), zero) if bits == BYTE else tensor

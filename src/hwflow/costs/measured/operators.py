@@ -1,7 +1,7 @@
 """The ONNX nodes of one layer, written from its description alone: no torch, random weights.
 
 Batch norms are written as biases, as a runtime folds them. What cannot be written raises
-:class:`Unmeasurable` with the layer and the reason.
+:class:`UnmeasurableError` with the layer and the reason.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from hwflow.errors import WorkloadError
 from hwflow.workload import Layer, Shape
 
 
-class Unmeasurable(WorkloadError):
+class UnmeasurableError(WorkloadError):
     """A layer that cannot be written as a network of its own."""
 
 
@@ -26,7 +26,7 @@ Emit = Callable[[Builder, Layer, Sequence[str]], str]
 def emit(graph: Builder, layer: Layer, inputs: Sequence[str]) -> str:
     """Add the nodes of a layer that reads the tensors `inputs`; return what it writes, as float.
 
-    Raises Unmeasurable for operators and activations that are not known here.
+    Raises UnmeasurableError for operators and activations that are not known here.
     """
     write = _OPERATORS.get(layer.op)
     if write is None or not inputs:
@@ -42,9 +42,9 @@ def is_integer(layer: Layer) -> bool:
     return layer.is_mac and {layer.weight_bits, *layer.input_bits} == {8}
 
 
-def refusal(layer: Layer, why: str) -> Unmeasurable:
+def refusal(layer: Layer, why: str) -> UnmeasurableError:
     """Return the error of a layer that cannot be measured."""
-    return Unmeasurable(
+    return UnmeasurableError(
         f"Layer {layer.name!r} cannot be measured: {why}. Keep it out of the space, or cost the "
         "network at a modelled level."
     )
