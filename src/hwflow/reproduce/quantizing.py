@@ -97,7 +97,9 @@ def sensitivity_of(settings: Settings, name: str, space: Space) -> Sensitivity:
     """Return what each option of each choice loses, measured now or before."""
     val = settings.splits(settings.network(name)).val
     count = 20 if settings.quick else SENSITIVITY_IMAGES
-    return sensitivities(space, val, images=count, file=settings.out / f"sensitivity-{name}.json")
+    return sensitivities(
+        space, val, images=count, file=settings.out / f"single-changes-{name}.json"
+    )
 
 
 def searched(

@@ -1,0 +1,154 @@
+"""The tables of docs/hw-flowq.md, from the JSON files beside this script.
+
+hwflow reproduce hw-flowq --data DATA --weights WEIGHTS --out OUT
+cp OUT/*.json benchmarks/papers/hw_flowq/
+python benchmarks/papers/hw_flowq/tables.py
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+HERE = Path(__file__).parent
+ACCURACIES = (0.80, 0.85, 0.88)
+
+
+def results(pattern: str) -> list[dict[str, Any]]:
+    """Return the results of full runs whose file names match, sorted by name."""
+    found = [json.loads(path.read_text()) for path in sorted(HERE.glob(pattern))]
+    return [result for result in found if not result.get("quick")]
+
+
+def percent(share: float | None) -> str:
+    """Write a share in percent."""
+    return "not reached" if share is None else f"{100 * share:.1f} %"
+
+
+def table(heads: list[str], rows: list[list[str]]) -> None:
+    """Print a Markdown table."""
+    print("| " + " | ".join(heads) + " |")
+    print("|" + "---|" * len(heads))
+    for row in rows:
+        print("| " + " | ".join(row) + " |")
+    print()
+
+
+def least(front: list[dict[str, Any]], accuracy: float, metric: str) -> float | None:
+    """Return the least share of a metric at an accuracy or more."""
+    return min((p["shares"][metric] for p in front if p["quality"] >= accuracy), default=None)
+
+
+def spread(values: list[float | None]) -> str:
+    """Write the median of a share over seeds, and what it lies between."""
+    known = [value for value in values if value is not None]
+    if len(known) < len(values) or not known:
+        return "not reached" if not known else f"{percent(max(known))} ({len(known)} seeds)"
+    ends = f" ({percent(min(known))} to {percent(max(known))})" if len(known) > 1 else ""
+    return percent(median(known)) + ends
+
+
+def searched() -> None:
+    """Print what each contender reached: hypervolume, and least cost at some accuracies."""
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
+    for result in results("search-*.json"):
+        case = result["case"]
+        groups[case["network"], case["machine"], case["contender"]].append(result)
+    rows = []
+    for (network, machine, contender), found in groups.items():
+        volumes = [result["hypervolume"] for result in found]
+        costs = [
+            spread([least(result["front"], accuracy, metric) for result in found])
+            for metric in ("latency_s", "energy_j")
+            for accuracy in ACCURACIES
+        ]
+        rows.append(
+            [network, machine, contender, str(len(found)), str(found[0]["evaluations"]),
+             f"{median(volumes):.4f}", *costs]
+        )  # fmt: skip
+    heads = ["network", "machine", "solver", "seeds", "evaluations", "hypervolume"]
+    heads += [f"latency at {percent(accuracy)}" for accuracy in ACCURACIES]
+    heads += [f"energy at {percent(accuracy)}" for accuracy in ACCURACIES]
+    table(heads, rows)
+
+
+def agents() -> None:
+    """Print the answers of HAQ's agent, and what plain NSGA-II has at that accuracy."""
+    fronts = {
+        (r["case"]["network"], r["case"]["machine"], r["case"]["seed"]): r["front"]
+        for r in results("search-*-nsga2-*.json")
+    }
+    rows = []
+    for result in results("haq-*.json"):
+        case = result["case"]
+        head = [case["network"], case["machine"], f"{case['metric']} {percent(case['share'])}",
+                case["repair"], str(case["seed"])]  # fmt: skip
+        if "infeasible" in result:
+            rows.append([*head, "out of reach", "", "", "", ""])
+            continue
+        answer = result["answer"]
+        front = fronts.get((case["network"], case["machine"], case["seed"]), [])
+        ours = [least(front, answer["quality"], name) for name in ("latency_s", "energy_j")]
+        rows.append(
+            [*head, percent(answer["quality"]), percent(answer["shares"]["latency_s"]),
+             percent(answer["shares"]["energy_j"]), *map(percent, ours)]
+        )  # fmt: skip
+    heads = ["network", "machine", "budget", "repair", "seed", "accuracy", "latency", "energy",
+             "NSGA-II: latency", "NSGA-II: energy"]  # fmt: skip
+    table(heads, rows)
+
+
+def trained() -> None:
+    """Print HAQ's answers and ours after equally long training."""
+    rows = []
+    for result in results("tune-*.json"):
+        case = result["case"]
+        if "infeasible" in result:
+            continue
+        test, saved = result["test"], result["saved"]
+        rows.append(
+            [case["machine"], f"{case['metric']} {percent(case['share'])}", case["repair"],
+             str(case["seed"]), percent(test["haq"]), percent(test["ours"]),
+             f"{-100 * test['drop']:+.2f} ± {100 * test['half_width_95']:.2f}",
+             percent(saved["energy_j"]), percent(saved["latency_s"])]
+        )  # fmt: skip
+    heads = ["machine", "budget", "repair", "seed", "HAQ's answer", "ours", "difference in points",
+             "energy saved", "latency saved"]  # fmt: skip
+    table(heads, rows)
+
+
+def levels() -> None:
+    """Print what a search on each level is worth when its plans are costed on Fine."""
+    rows = []
+    for result in results("levels-*.json"):
+        for row in result["rows"]:
+            volumes = [row[key]["hypervolume"] for key in ("coarse", "mid", "fine", "refined")]
+            moved = [f"{s['survived']} of {s['plans']}" for s in row["shifts"]]
+            cells = [f"{value:.4f}" for value in volumes]
+            rows.append([result["machine"], str(row["seed"]), *cells, *moved])
+    heads = ["machine", "seed", "Coarse", "Mid", "Fine", "refined", "Coarse to Mid", "Mid to Fine"]
+    table(heads, rows)
+
+
+def work() -> None:
+    """Print the forward work of the seeded search to plain NSGA-II's final hypervolume."""
+    for result in results("seeded.json"):
+        rows = [
+            [row["machine"], str(row["seed"]), f"{row['plain']:.4f}", f"{row['seeded']:.4f}",
+             str(row["seeded_evaluations"] or "not reached"), percent(row["share"]),
+             percent(row["share_of_search"])]
+            for row in result["rows"]
+        ]  # fmt: skip
+        heads = ["machine", "seed", "plain", "seeded", "evaluations to plain's",
+                 "share of its work, sensitivities included", "without them"]  # fmt: skip
+        table(heads, rows)
+        print(f"Median of the share: {percent(result['median_share'])}\n")
+
+
+if __name__ == "__main__":
+    for show in (searched, agents, trained, levels, work):
+        print(f"## {show.__name__}\n")
+        show()
