@@ -118,7 +118,7 @@ def presets_stage(settings: Settings, modes: Sequence[Mode], seed: int, name: st
     points = [row for result in results for row in result["front"]]
     scored = {tuple(one["plan"]): one["accuracy"] for r in results for one in r["scored"]}
     space = quantize(settings.network(name), BITS)
-    rows = []
+    rows: list[Plain] = []
     for preset in machine_names():
         settings.say(f"  {preset}")
         machine = load_machine(preset)
