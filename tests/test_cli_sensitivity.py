@@ -3,32 +3,41 @@
 import json
 
 import pytest
+from safetensors.torch import save_file
 
+import hwflow as hf
 from hwflow.cli import main
 
-COMMAND = (
-    "sensitivity", "cifar:resnet8", "--data", "digits", "--input", "1x8x8", "--classes", "10",
-    "--quantize", "--bits", "2,8", "--images", "8", "--calibration", "8",
-)  # fmt: skip
+
+def run(capsys, *words):
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    shown = capsys.readouterr()
+    return int(left.value.code or 0), shown.out, shown.err
 
 
 def test_the_table_names_the_most_sensitive_choices_and_the_file_is_gone_on_from(tmp_path, capsys):
-    file = tmp_path / "found.json"
-    main([*COMMAND, "--out", str(file), "--json"])
-    found = json.loads(capsys.readouterr().out)
-    assert found["images"] == 8
+    weights, file = tmp_path / "resnet8.safetensors", tmp_path / "found.json"
+    net = hf.load("cifar:resnet8", num_classes=10, input_shape=(1, 8, 8))
+    save_file(net.module.state_dict(), weights)
+    command = (
+        "sensitivity", "cifar:resnet8", "--data", "digits", "--input", "1x8x8", "--classes", "10",
+        "--quantize", "--bits", "2,8", "--images", "8", "--calibration", "8",
+        "--weights", str(weights), "--out", str(file),
+    )  # fmt: skip
+    code, out, _ = run(capsys, *command, "--json")
+    found = json.loads(out)
+    assert (code, found["images"]) == (0, 8)
     losses = [entry["loss"] for entry in found["ranking"]]
     assert losses == sorted(losses, reverse=True)
-    kept = json.loads(file.read_text())["sensitivity"]
-    assert kept["loss"] == found["loss"]
-    main([*COMMAND, "--out", str(file), "--top", "2"])
-    shown = capsys.readouterr().out
-    assert found["ranking"][0]["choice"].partition(":")[2] in shown
+    assert json.loads(file.read_text())["sensitivity"]["loss"] == found["loss"]
+    code, shown, _ = run(capsys, *command, "--top", "2")
+    assert code == 0
+    assert found["ranking"][0]["choice"].partition(":")[0] in shown
     assert "whole evaluations" in shown
 
 
 def test_without_an_edit_it_says_what_to_add(capsys):
-    with pytest.raises(SystemExit) as ended:
-        main(["sensitivity", "cifar:resnet8", "--data", "digits"])
-    assert ended.value.code == 2
-    assert "add --quantize" in capsys.readouterr().err
+    code, _, err = run(capsys, "sensitivity", "cifar:resnet8", "--data", "digits")
+    assert code == 2
+    assert "add --quantize" in err
