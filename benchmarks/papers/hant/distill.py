@@ -23,7 +23,7 @@ from hwflow.edits.sites import Site, sites
 from hwflow.extract import extract
 
 CHEAP = (
-    "skip,conv_bn_act_k3_g1,conv_bn_act_k3_g2,conv_bn_act_k3_g4,conv_bn_act_k3_g8,conv_bn_act_k1_g1,"
+    "keep,skip,conv_bn_act_k3_g1,conv_bn_act_k3_g2,conv_bn_act_k3_g4,conv_bn_act_k3_g8,conv_bn_act_k1_g1,"
     "depthwise_separable_k3_relu,depthwise_separable_k5_relu,bottleneck_k3_r2_g1,bottleneck_k3_r4_g1,"
     "inverted_residual_k3_e1_se0_relu,pruned_0.25_l1,pruned_0.5_l1,pruned_0.75_l1,"
     "low_rank_svd_0.25,low_rank_svd_0.5"
@@ -41,7 +41,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--options", default=CHEAP, help="Names or families; 'all'.")
     parser.add_argument("--images", type=int, default=4000)
     parser.add_argument("--epochs", type=float, default=2.0)
-    parser.add_argument("--lr", type=float, default=0.01)
+    parser.add_argument("--lr", type=float, default=0.03)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--together", type=int, default=8)

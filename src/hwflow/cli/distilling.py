@@ -42,7 +42,7 @@ def distill(
     images: Annotated[int, typer.Option(min=1, help="Training images.")] = 4000,
     held: Annotated[int, typer.Option(min=1, help="More images, held back to measure.")] = 500,
     epochs: Annotated[float, typer.Option(help="Passes over the images.")] = 2.0,
-    lr: Annotated[float, typer.Option(help="Peak of the learning rate.")] = 0.01,
+    lr: Annotated[float, typer.Option(help="Peak of the learning rate.")] = 0.03,
     batch: Annotated[int, typer.Option(min=1, help="Images in a batch.")] = 32,
     score: Annotated[
         int, typer.Option(min=0, help="Validation images that each option is scored on; 0: none.")

@@ -88,7 +88,7 @@ def distill(
             nodes = _nodes(ready, sites, run.missing)
             features = record(
                 ready.graph, nodes, lambda: first_inputs(split, images + held, 125, how.seed),
-                images + held, Path(out) / FEATURES, key=str(settings), kind=kind,
+                images + held, Path(out) / FEATURES, key=_images_key(settings), kind=kind,
                 most_bytes=most_bytes, on_images=run.say_images(images + held),
             )  # fmt: skip
             work = Work(network, sites, options, features, images, how, Path(out) / WEIGHTS)
@@ -168,6 +168,11 @@ def _settings(
         "held": held,
         "kind": kind,
     }
+
+
+def _images_key(settings: Mapping[str, Any]) -> str:
+    """Return what identifies the teacher and the images, whatever is trained on them."""
+    return " ".join(str(settings[name]) for name in ("network", "data", "held", "seed"))
 
 
 def _groups(

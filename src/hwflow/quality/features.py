@@ -236,6 +236,8 @@ class _Writer(fx.Interpreter):
 
     def take(self, inputs: Tensor) -> None:
         """Write the activations on some images."""
+        if inputs.dim() == 4:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)  # faster on processors
         with torch.no_grad():
             self.run(inputs)
         self.done += len(inputs)

@@ -34,6 +34,9 @@ CURVE = 10
 WARM_UP = 0.1
 """Share of the steps in which the learning rate rises."""
 
+FLAT = 5.0
+"""How much larger the learning rate of scales and biases is than that of weights."""
+
 RESTATED = 500
 """Images from which batch-norm statistics are taken after training."""
 
@@ -44,9 +47,9 @@ class Fitting:
 
     epochs: float = 2.0
     """Passes over the images; a part of one is allowed."""
-    lr: float = 0.01
+    lr: float = 0.03
     """Peak of the learning rate of students that start from random weights."""
-    warm_lr: float = 0.002
+    warm_lr: float = 0.01
     """Peak for students that start from the teacher's weights."""
     batch: int = 32
     seed: int = 0
@@ -160,8 +163,7 @@ class _Pupil:
         self._module = module.to(memory_format=torch.channels_last).train()
         self._peak = how.warm_lr if warm else how.lr
         self._steps = how.steps(task.images)
-        weights = [p for p in module.parameters() if p.requires_grad]
-        self._optimizer = torch.optim.Adam(weights, self._peak, fused=True)
+        self._optimizer = torch.optim.Adam(_groups(module), self._peak, fused=True)
         self._variance = variance
         self.losses: list[float] = []
         self.seconds = 0.0
@@ -173,7 +175,7 @@ class _Pupil:
             return
         began = time.process_time()
         for group in self._optimizer.param_groups:
-            group["lr"] = self._peak * _share_of_peak(step, self._steps)
+            group["lr"] = self._peak * group["factor"] * _share_of_peak(step, self._steps)
         self._optimizer.zero_grad()
         loss = F.mse_loss(self._module(inputs), wanted) / self._variance
         loss.backward()  # type: ignore[no-untyped-call]
@@ -186,6 +188,16 @@ class _Pupil:
         """Return the loss averaged over tenths of the steps."""
         parts = np.array_split(np.array(self.losses), min(CURVE, len(self.losses)))
         return tuple(float(part.mean()) for part in parts)
+
+
+def _groups(module: nn.Module) -> list[dict[str, Any]]:
+    """Return the parameters for an optimiser: scales and biases, which have far to go, by FLAT."""
+    learning = [p for p in module.parameters() if p.requires_grad]
+    parts = (
+        ([p for p in learning if p.dim() > 1], 1.0),
+        ([p for p in learning if p.dim() < 2], FLAT),
+    )
+    return [{"params": some, "factor": factor} for some, factor in parts if some]
 
 
 def _share_of_peak(step: int, steps: int) -> float:
