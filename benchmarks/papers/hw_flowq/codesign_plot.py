@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 470, 340, 60, 50, 50
+WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 470, 420, 60, 110, 50
 INK, FAINT = "#222222", "#d0d0d0"
 COLOURS = ("#1f5fa8", "#b3541e", "#3c7d3c", "#7a4f9a", "#8a7a1a", "#555555")
 Scale = Callable[[float], float]
@@ -64,7 +64,11 @@ def front_panel(results: Sequence[dict[str, Any]], presets: Sequence[dict[str, A
         if front:
             parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}"/>')
             label = f"{row['preset']} {row['area_um2'] / 1e6:.2f}"
-            parts.append(text(x(front[-1][1] * 1e6) + 5, y(front[-1][0]) + 4, label, colour, 11))
+            place = f"{x(front[-1][1] * 1e6):.1f} {y(front[-1][0]) - 6:.1f}"
+            parts.append(
+                f'<text transform="translate({place}) rotate(-38)" fill="{colour}" '
+                f'font-size="11">{label}</text>'
+            )
     for row in found:
         parts.append(
             f'<circle cx="{x(row["latency_s"] * 1e6):.1f}" cy="{y(row["accuracy"]):.1f}" r="4" '
