@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import pytest
 from page_reader import Page
@@ -10,7 +11,7 @@ from sample_data import sample
 
 from hwflow.compare import NamedFront
 from hwflow.errors import HwflowError
-from hwflow.report import render, render_fronts
+from hwflow.report import render, render_bits_svg, render_fronts, render_fronts_svg
 
 LOW = NamedFront(
     "bismo", "bismo", "fine", (4, 0), (0.7, 0.9),
@@ -65,3 +66,14 @@ def test_a_search_for_bits_has_a_heat_map_and_one_that_changes_none_has_not():
     before = (data.workload_before, data.cost_before)
     same = replace(data, details=dict.fromkeys(data.details, before))
     assert not Page(render(same)).all("div", id="chart-weight-bits")
+
+
+def test_the_pictures_are_well_formed_and_show_every_network():
+    fronts = ElementTree.fromstring(render_fronts_svg([LOW, HIGH], "Engines <1>"))
+    assert len(fronts.findall(".//{*}circle")) == 2 * 2 * 2  # two fronts and costs, two networks
+    words = [text.text for text in fronts.findall(".//{*}text")]
+    assert {"Engines <1>", "bismo", "simd <b>"} <= set(words)
+    bits = ElementTree.fromstring(render_bits_svg(LOW))
+    fills = [cell.get("fill") for cell in bits.findall(".//{*}rect")]
+    assert fills.count("#440154") == 2  # two bits: one cell, and the key
+    assert fills.count("#fde725") == 3
