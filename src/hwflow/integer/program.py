@@ -82,6 +82,14 @@ class IntegerNetwork:
         parts = [self._run(chunk, keep=set(self.grids)) for chunk in self._chunks(images)]
         return {name: np.concatenate([part[name] for part in parts]) for name in self.grids}
 
+    def trace(self, images: ArrayLike) -> tuple[dict[str, Array], tuple[Array, ...]]:
+        """Return what :meth:`codes` and :meth:`run` return, computed once."""
+        keep = set(self.grids) | {name for output in self.outputs for name in _read(output)}
+        parts = [self._run(chunk, keep) for chunk in self._chunks(images)]
+        codes = {name: np.concatenate([part[name] for part in parts]) for name in self.grids}
+        real = [tuple(_real(output, part) for output in self.outputs) for part in parts]
+        return codes, tuple(np.concatenate(arrays) for arrays in zip(*real, strict=True))
+
     def sums(self, images: ArrayLike) -> dict[str, tuple[int, int]]:
         """Return the smallest and the largest accumulator that occurs, by layer."""
         found: dict[str, tuple[int, int]] = {}

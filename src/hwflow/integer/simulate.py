@@ -128,7 +128,7 @@ def agreement(network: Network, program: IntegerNetwork, images: Tensor) -> Agre
     worst = 0.0
     for chunk in torch.split(images, BATCH):
         array = chunk.numpy()
-        wanted, outputs = program.codes(array), program.run(array)
+        wanted, outputs = program.trace(array)
         seen, theirs = exact.codes(chunk.double()), exact.outputs
         free, single = plain.codes(chunk), plain.outputs
         alone = plain.codes(chunk, follow=wanted)
