@@ -120,6 +120,38 @@ class Follows(Edit, Protocol):
 
 
 @dataclass(frozen=True)
+class Legacy:
+    """What an edit that puts other layers in hands on to the edits after it."""
+
+    heirs: Mapping[str, str] = field(default_factory=dict)
+    """A tensor that is gone -> the one that takes its place."""
+    weights: Mapping[str, str] = field(default_factory=dict)
+    """A new layer -> the pristine network's layer whose weight's settings it takes."""
+    tensors: Mapping[str, str] = field(default_factory=dict)
+    """A new layer -> the pristine network's tensor whose settings its output takes."""
+    own: frozenset[str] = frozenset()
+    """Layers that keep the settings they came with."""
+
+
+@runtime_checkable
+class Leaves(Edit, Protocol):
+    """An edit that puts other layers in the place of some."""
+
+    def legacy(self, workload: Workload) -> Legacy:
+        """Return what the layers of the pristine `workload` hand on."""
+        ...
+
+
+@runtime_checkable
+class Inherits(Edit, Protocol):
+    """An edit of named layers that gives settings to layers it was never told of."""
+
+    def inheriting(self, legacy: Legacy) -> Edit:
+        """Return the edit for a network with other layers in it."""
+        ...
+
+
+@dataclass(frozen=True)
 class Space:
     """All places where a network may change, and how."""
 
@@ -236,8 +268,12 @@ class Space:
         values = self.values(self.canonical(plan))
         heirs: dict[str, str] = {}
         found: list[Edit] = []
+        leaving: Leaves | None = None
         for part in self.parts:
             edit = part.edit({choice.name: values[choice.name] for choice in part.choices})
+            if leaving is not None and isinstance(edit, Inherits):
+                edit = edit.inheriting(leaving.legacy(self.workload))
+            leaving = edit if isinstance(edit, Leaves) else leaving
             found.append(edit.following(heirs) if heirs and isinstance(edit, Follows) else edit)
             heirs |= part.heirs if isinstance(part, Omits) else {}
         return tuple(found)

@@ -277,7 +277,9 @@ class Workload:
                 root[head] = heads[0]
 
         for layer in self.layers:
-            if layer.op in through and not layer.act and layer.norm is None:
+            # who writes other bits than it reads has quantised anew
+            same = layer.output_bits == max(layer.input_bits, default=layer.output_bits)
+            if layer.op in through and not layer.act and layer.norm is None and same:
                 join((*layer.inputs, layer.name))
             elif layer.op in meet:
                 join(layer.inputs)

@@ -19,11 +19,10 @@ from hwflow.design import Design
 from hwflow.edits.folding import affine, fold_in_graph, folded, norm_of
 from hwflow.edits.remember import Remembered, copy_of
 from hwflow.errors import HwflowError
-from hwflow.extract.call import is_quantizer
 from hwflow.extract.exported import Extraction, extract_network, is_exported
 from hwflow.network import Network
 from hwflow.space import Choice, Space, Value
-from hwflow.workload import Layer, Workload
+from hwflow.workload import FLOAT_BITS, Layer, Workload
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Fuse:
     def in_network(self, network: Network) -> Network:
         """Return a copy whose normalisations are folded; it computes the same up to rounding.
 
-        Raises HwflowError for a quantised graph that still has normalisations to fold.
+        Raises HwflowError for normalisations that would change a quantised weight.
         """
         master = _folded(network)
         return copy_of(master, copy.deepcopy(master.module))
@@ -82,7 +81,8 @@ def _folded(network: Network) -> Network:
         for layer, norm in _pairs(found).items():
             _fold(module, layer, norm)
     elif any(layer.norm is not None for layer in found.workload):
-        if any(is_quantizer(node) for node in found.graph.nodes):
+        normed = [layer for layer in found.workload if layer.norm is not None]
+        if any(layer.weight_bits != FLOAT_BITS for layer in normed):
             raise HwflowError(
                 f"Network {network.name!r} is quantised: a normalisation folded now would change "
                 "the weights that its scales belong to. Fuse the network before it is quantised."

@@ -1,4 +1,4 @@
-"""What replaced layers hand on: which choices of theirs still count, and whose bits new layers take.
+"""What replaced layers hand on: which of their choices still count, whose bits new layers take.
 
 Names of later choices are those of the pristine network. A layer that an option leaves out has no
 bits to choose; new layers take the bits of the site's heaviest layer for their weights and those of
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from hwflow.edits.operations import Option
 from hwflow.edits.sites import Site
 from hwflow.edits.splice import exit_of, renamed
-from hwflow.space import Condition, Value
+from hwflow.space import Condition, Legacy, Value
 from hwflow.workload import Workload
 
 OWN_BITS = frozenset({"quantized"})
@@ -32,20 +32,6 @@ class Inheritance:
     """A site -> the layer whose weight's bits new layers take."""
     group: Mapping[Site, str] = field(default_factory=dict)
     """A site -> the name of the bit group of its exit."""
-
-
-@dataclass(frozen=True)
-class Legacy:
-    """What the options of one plan hand on."""
-
-    heirs: Mapping[str, str]
-    """A site's exit -> what takes its place."""
-    weights: Mapping[str, str]
-    """A new layer -> the layer whose weight's bits it takes."""
-    tensors: Mapping[str, str]
-    """A new layer -> the tensor of the pristine network whose bits its output takes."""
-    own: frozenset[str]
-    """Layers that keep the bits they have."""
 
 
 def inheritance(
@@ -85,9 +71,7 @@ def _active(lead: bool, offered: tuple[Option, ...]) -> Iterator[Value]:
             yield option.name
 
 
-def legacy(
-    handed_on: Inheritance, placed: Mapping[Site, tuple[Option, Workload]]
-) -> Legacy:
+def legacy(handed_on: Inheritance, placed: Mapping[Site, tuple[Option, Workload]]) -> Legacy:
     """Return what options, with their workloads, hand on at their sites."""
     heirs: dict[str, str] = {}
     weights: dict[str, str] = {}

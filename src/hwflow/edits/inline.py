@@ -70,9 +70,7 @@ def _place(
     twins[end] = made
 
 
-def _delete(
-    module: TrainableGraph, ready: Prepared, old: set[fx.Node], insert: Insert
-) -> None:
+def _delete(module: TrainableGraph, ready: Prepared, old: set[fx.Node], insert: Insert) -> None:
     """Take the tensors of a site out of the module, with the counters that nobody reads."""
     constants = ready.graph.graph.find_nodes(op="get_attr")
     paths = {str(node.target) for node in constants if node in old}
@@ -104,9 +102,7 @@ def _remove(root: nn.Module, path: str) -> None:
         delattr(root.get_submodule(owner_path), name)
 
 
-def _copy_in(
-    module: TrainableGraph, insert: Insert, entry: fx.Node, before: fx.Node
-) -> fx.Node:
+def _copy_in(module: TrainableGraph, insert: Insert, entry: fx.Node, before: fx.Node) -> fx.Node:
     """Copy the nodes of an option before a node; return what holds its result."""
     if not insert.own and hasattr(_owner(module, insert.site.name), HOLDER):
         raise HwflowError(

@@ -23,7 +23,7 @@ from hwflow.edits.quantizers import passes, prepared, quantized, tensor_sites, w
 from hwflow.errors import HwflowError, unknown_name
 from hwflow.fake_quantize import check_bits
 from hwflow.network import Network
-from hwflow.space import Choice, Plan, Space, Value, plan_matrix
+from hwflow.space import Choice, Legacy, Plan, Space, Value, plan_matrix
 from hwflow.workload import FLOAT_BITS, Layer, Workload
 
 WEIGHT, ACTIVATION = "weight_bits:", "activation_bits:"
@@ -47,6 +47,8 @@ class Quantize:
     """What may be missing -> the tensor that gets its bits where that has none, or ""."""
     method: Method = Method()
     """The quantiser, and how it is calibrated."""
+    inherited: Legacy = Legacy()
+    """What layers that were replaced hand on to those that are new."""
 
     def __post_init__(self) -> None:
         for name in ("weights", "tensors"):
@@ -59,7 +61,11 @@ class Quantize:
 
     def following(self, heirs: Mapping[str, str]) -> Quantize:
         """Return the edit for a network from which some of these layers may be missing."""
-        return replace(self, heirs=heirs)
+        return replace(self, heirs={**heirs, **self.inherited.heirs})
+
+    def inheriting(self, legacy: Legacy) -> Quantize:
+        """Return the edit for a network in which some layers were replaced by others."""
+        return replace(self, heirs={**self.heirs, **legacy.heirs}, inherited=legacy)
 
     def on_paper(self, design: Design) -> Design:
         """Return the design with these bits.
@@ -94,15 +100,25 @@ class Quantize:
         """Return the edit of what the workload has; bits go by groups, the first tensor's count."""
         if not self.heirs:
             return self
-        groups, found = workload.bit_groups, dict[str, int]()
-        there = [name for name in groups if name in self.tensors]
-        for name in (*there, *(name for name in self.tensors if name not in groups)):
+        groups, found, legacy = workload.bit_groups, dict[str, int](), self.inherited
+        named = [name for name in self.tensors if name not in legacy.own]
+        there = [name for name in groups if name in named]
+        for name in (*there, *(name for name in named if name not in groups)):
             heir = name
             while heir not in groups and heir in self.heirs:
                 heir = self.heirs[heir]
             if heir:  # an unknown name is reported by who looks it up
                 found.setdefault(groups.get(heir, heir), self.tensors[name])
+        for new, old in legacy.tensors.items():
+            if old in self.tensors:
+                found.setdefault(groups[new], self.tensors[old])
         weights = {n: b for n, b in self.weights.items() if n in workload or n not in self.heirs}
+        weights |= {
+            new: self.weights[old]
+            for new, old in legacy.weights.items()
+            if old in self.weights and workload[new].op in _WEIGHTED
+        }
+        weights = {name: bits for name, bits in weights.items() if name not in legacy.own}
         return Quantize(weights, found, method=self.method)
 
     def _check_weights(self, workload: Workload, known: Collection[str]) -> None:

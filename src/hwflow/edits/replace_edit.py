@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, fx, nn
 
 from hwflow.design import Design
-from hwflow.edits.inherit import Inheritance, Legacy, legacy
+from hwflow.edits.inherit import Inheritance, legacy
 from hwflow.edits.inline import Insert, inlined
 from hwflow.edits.operations.compressed import INPUTS
 from hwflow.edits.operations.option import Option, seed_of
@@ -28,6 +28,7 @@ from hwflow.errors import HwflowError
 from hwflow.extract.call import is_quantizer
 from hwflow.network import Network
 from hwflow.running import seeded
+from hwflow.space import Legacy
 from hwflow.workload import Workload
 
 Trained = Path | Mapping[tuple[str, str], Mapping[str, Tensor]] | None

@@ -52,9 +52,7 @@ class InvertedResidual(Block):
     @property
     def name(self) -> str:
         """Its unique name."""
-        return (
-            f"inverted_residual_k{self.kernel}_e{self.expansion}_se{int(self.gated)}_{self.act}"
-        )
+        return f"inverted_residual_k{self.kernel}_e{self.expansion}_se{int(self.gated)}_{self.act}"
 
     def module(self, site: Site, teacher: nn.Module | None = None) -> nn.Module:
         """Return the block; its input is added where the shape stays."""

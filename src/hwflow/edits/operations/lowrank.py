@@ -14,8 +14,8 @@ from torch import Tensor, fx, nn
 
 from hwflow.edits.operations import factors
 from hwflow.edits.operations.option import Option
-from hwflow.edits.part import part_of
 from hwflow.edits.operations.teacher import set_tensor
+from hwflow.edits.part import part_of
 from hwflow.edits.sites import Site
 from hwflow.edits.trainable import TrainableGraph, trainable
 from hwflow.extract.exported import export_network, is_exported
