@@ -61,7 +61,10 @@ def test_weights_are_those_that_were_measured(whole, tmp_path):
     assert found.params == sum(p.numel() for p in module.parameters())
 
 
-@pytest.mark.parametrize("settings", [{"together": 1}, {"together": 8}, {"workers": 2}])
+@pytest.mark.parametrize(
+    "settings",
+    [{"together": 1}, {"together": 8}, pytest.param({"workers": 2}, marks=pytest.mark.slow)],
+)
 def test_results_do_not_hang_on_how_jobs_are_shared_out(whole, tmp_path, settings):
     found = distilled(tmp_path / "run", **settings)
     assert without_time(found.results) == without_time(whole.results)
