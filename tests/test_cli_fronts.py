@@ -34,7 +34,7 @@ def test_fronts_are_told_and_drawn(run, tmp_path, capsys):
 def test_fronts_as_json_have_shares_and_bits(run, capsys):
     with pytest.raises(SystemExit):
         main(["fronts", str(run), "--json"])
-    (found,) = json.loads(capsys.readouterr().out)
+    (found,) = json.loads(capsys.readouterr().out)["fronts"]
     assert max(found["shares"]["latency_s"]) <= 1
     assert set(found["bits"]) == {choice.name for choice in toy_problem().space.choices}
 

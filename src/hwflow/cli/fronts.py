@@ -36,7 +36,7 @@ def fronts(
     if svg:
         write_fronts_svg(found, title, svg)
     if as_json:
-        print_json([asdict(one) for one in found])
+        print_json({"fronts": [asdict(one) for one in found]})
         return
     for one in found:
         least = ", ".join(f"{name} {100 * min(v):.1f} %" for name, v in one.shares.items() if v)

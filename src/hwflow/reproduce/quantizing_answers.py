@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from statistics import median
 from typing import Any
 
@@ -15,7 +15,7 @@ from hwflow.network import Network
 from hwflow.problem import Problem
 from hwflow.quality.accuracy import Flips, compare
 from hwflow.recipes.hw_flowq import hw_flowq
-from hwflow.report import write_fronts_page
+from hwflow.report import write_bits_svg, write_fronts_page, write_fronts_svg
 from hwflow.reproduce.quantizing import (
     MACHINES,
     bits,
@@ -137,8 +137,12 @@ def engines_stage(settings: Settings, name: str = "resnet20") -> Plain:
     for machine in MACHINES:
         search_of(Case(name, machine, "nsga2", 0)).result(settings)
     found = fronts(runs)
-    path = settings.out / "engines.html"
-    write_fronts_page(found, f"{name}: engine against engine, fine level", path)
+    title = f"{name}: engine against engine, fine level"
+    write_fronts_page(found, title, settings.out / "engines.html")
+    write_fronts_svg(found, title, settings.out / "engines.svg")
+    for one in found:
+        named = replace(one, name=f"{name} on {one.name}")
+        write_bits_svg(named, settings.out / f"bits-{name}-{one.machine}.svg")
     return {"network": name, "fronts": [asdict(one) for one in found]}
 
 
