@@ -223,19 +223,29 @@ def space_of(
     pruning: Pruning,
     batches: Iterable[Any] | None = None,
     method: Mapping[str, str] | None = None,
+    replacing: Mapping[str, Any] | None = None,
 ) -> Space:
     """Return the sum of the spaces of edits on a network, or on paper; their order is no matter.
 
     `batches` of training data are for a ranking of channels by gradients, `method` are options of
-    :func:`hwflow.edits.quantize.quantize` beside the bits.
+    :func:`hwflow.edits.quantize.quantize` beside the bits, `replacing` those of
+    :func:`hwflow.edits.replace.replace`. Replacing and pruning do not go together: channels are
+    removed by the options "pruned" then.
     """
     if not edits:
-        raise HwflowError("No edit to search over. Add --prune or --quantize.")
+        raise HwflowError("No edit to search over. Add --replace, --prune or --quantize.")
+    if {"replace", "prune"} <= {*edits}:
+        raise HwflowError(
+            "--replace and --prune do not go together: which channels are coupled would hang on "
+            "the operations. Use --replace with its family of options 'pruned'."
+        )
     spaces = []
     for name in edits:
         make = plugins.load("edits", name)
         if name == "prune":
             spaces.append(pruning.space(make, source, machine, batches))
+        elif name == "replace":
+            spaces.append(make(source, **(replacing or {})))
         else:
             given = {"bits": bits, **(method or {})} if name == "quantize" else {}
             spaces.append(make(source, **given))
@@ -286,9 +296,11 @@ class Parts:
         job, batches = self.job, None
         if "prune" in job.edits and job.pruning.ranking == "taylor":
             batches = self.data.train.batches(limit=job.calibration)
+        replacing = {"options": job.options, "trained": job.trained, "seed": job.seed}
         own = space_of(
-            self.network, self.machine, job.edits, job.bits, job.pruning, batches, job.method
-        )
+            self.network, self.machine, job.edits, job.bits, job.pruning, batches, job.method,
+            replacing,
+        )  # fmt: skip
         if not job.vary:
             return own
         return own + resize(self.network, self.machine, job.vary)

@@ -43,6 +43,15 @@ def search(
     on: Annotated[str | None, typer.Option("--on", help="Machine: a preset or .yaml.")] = None,
     weights: Weights = None,
     prune: Prune = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Choose the operation of each block.")
+    ] = False,
+    options: Annotated[
+        str | None, typer.Option(help="Operations or families, such as skip,bottleneck.")
+    ] = None,
+    trained: Annotated[
+        Path | None, typer.Option(help="Folder with weights of trained operations.")
+    ] = None,
     quantize: Annotated[bool, typer.Option("--quantize", help="Choose bits per layer.")] = False,
     bits: Annotated[str | None, typer.Option(help="Allowed bits, such as 2,4,8.")] = None,
     quantizer: Annotated[
@@ -94,13 +103,16 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Search for cheaper networks: a run folder with study.db, front.csv and report.html."""
-    edits = [name for name, asked in (("prune", prune), ("quantize", quantize)) if asked]
+    asked = {"replace": replace, "prune": prune, "quantize": quantize}
+    edits = [name for name, wanted in asked.items() if wanted]
     given: dict[str, Any] = {
         "model": model,
         "data": data,
         "on": on,
         "weights": weights,
         "edits": edits or None,
+        "options": [name.strip() for name in options.split(",")] if options else None,
+        "trained": str(trained) if trained else None,
         "bits": numbers(bits) if bits else None,
         "quantizer": quantizer,
         "calibrate": calibrate,
@@ -159,6 +171,8 @@ def _job(
     belongs(shares, "prune" in edits, "--prune")
     own = {n: given[n] for n in ("bits", "quantizer", "calibrate") if given[n]}
     belongs(own, "quantize" in edits, "--quantize")
+    own = {n: given[n] for n in ("options", "trained") if given[n]}
+    belongs(own, "replace" in edits, "--replace")
     found["pruning"] = merged(base.get("pruning", {}), shares)
     if given["solver"] not in (None, base.get("solver")):
         found["set"] = {}  # they were another solver's
