@@ -25,7 +25,7 @@ from hwflow.costs.measured.operators import is_integer
 from hwflow.errors import HwflowError
 from hwflow.workload import Layer, Workload
 
-PULL = 1e-3
+PULL = 1e-4
 """Weight of one pull against that of one network."""
 
 UNIT_S = 1e-6
