@@ -168,3 +168,14 @@ def test_limits_out_of_reach_are_refused_before_anything_is_evaluated(net, data,
             levels=("mid",), calibration=16,
         )  # fmt: skip
     assert not (tmp_path / "mid").exists()
+
+
+def test_a_seeded_search_begins_with_what_the_program_makes_of_single_changes(net, data, tmp_path):
+    found = hw_flowq(
+        net, data, ON, tmp_path, bits=(2, 8), evaluations=6, population=6, images=20, seeded=10,
+        calibration=16, levels=("mid",),
+    )  # fmt: skip
+    with Study.read(found.stages[0].folder) as study:
+        first = study.settings["solver"]["first"]
+    assert 1 <= len(first) <= 3
+    assert (tmp_path / "sensitivity.json").exists()

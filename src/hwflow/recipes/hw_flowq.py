@@ -38,8 +38,10 @@ from hwflow.loop import Progress
 from hwflow.network import Network
 from hwflow.problem import QUALITY, Problem
 from hwflow.quality.accuracy import Accuracy
+from hwflow.quality.sensitivity import sensitivities
 from hwflow.recipes.hw_flow import LEVELS, eased
 from hwflow.solvers.nsga2 import NSGA2
+from hwflow.solvers.surrogate import seeds
 from hwflow.space import Plan, Space
 
 BITS = (2, 3, 4, 5, 6, 7, 8)
@@ -49,6 +51,9 @@ SHARES = {"coarse": 0.4, "mid": 0.2, "fine": 0.4}
 
 PROMOTED = 0.6
 """Share of a population that the front of the level before may have."""
+
+SEEDED = 0.5
+"""Share of the first population that the integer program gives."""
 
 EDGE = 0.01
 """How far beyond the worst point hypervolumes are measured from, so that the ends of a front count.
@@ -119,6 +124,7 @@ def hw_flowq(
     bits: Sequence[int] = BITS,
     below: Sequence[str] = (),
     single: str = "",
+    seeded: int = 0,
     evaluations: int = 300,
     population: int = 24,
     images: int | None = 1000,
@@ -131,9 +137,11 @@ def hw_flowq(
     """Search level after level; `out` gets a run folder for each. Killed, the same call goes on.
 
     `below` are limits, absolute or in percent of the 8-bit network. `single` is one cost, such as
-    "latency", to be least beside the accuracy; without it energy and latency are. `images` of the
-    validation split score a plan, `calibration` of the training split set its scales. `evaluations`
-    are divided among the levels by SHARES. Raises InfeasibleError when the limits are out of reach.
+    "latency", to be least beside the accuracy; without it energy and latency are. With `seeded`,
+    single changes are measured on so many images before the search, and an integer program on them
+    gives half of the first population. `images` of the validation split score a plan,
+    `calibration` of the training split set its scales. `evaluations` are divided among the levels
+    by SHARES. Raises InfeasibleError when the limits are out of reach.
     """
     space = quantization_space(network, data, bits, calibration)
     quality = Accuracy(data.val, limit=images)
@@ -141,7 +149,10 @@ def hw_flowq(
     stages: list[Stage] = []
     for level in levels:
         problem = problem_at(level, space, on, below, single)
-        first = promoted(problem, stages[-1].front, population) if stages else ()
+        if stages:
+            first = promoted(problem, stages[-1].front, population)
+        else:
+            first = programmed(problem, data, seeded, population, Path(out)) if seeded else ()
         solver = NSGA2(seed=seed, population=population, first=first)
         budget = max(2, round(evaluations * SHARES[level] / whole))
         folder = Path(out) / level
@@ -151,6 +162,16 @@ def hw_flowq(
         )  # fmt: skip
         stages.append(Stage(level, problem, front, folder))
     return Refined(tuple(stages))
+
+
+def programmed(
+    problem: Problem, data: Data, images: int, population: int, out: Path
+) -> tuple[Plan, ...]:
+    """Return what an integer program makes of single changes, measured on so many images."""
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / "sensitivity.json"
+    table = sensitivities(problem.space, data.val, images=images, file=file).table()
+    return seeds(problem, table, max(1, round(SEEDED * population)))
 
 
 def quantization_space(
