@@ -36,8 +36,8 @@ SPACES = {
     "resnet56": ("cifar:resnet56", None, 48),
     "mobilenet_v2-64": ("torchvision:mobilenet_v2", (3, 64, 64), 24),
 }
-LAYERS = Measuring(Repetitions(rounds=15, turn_s=1e-3, most=30))
-WHOLES = Measuring(Repetitions(rounds=31, turn_s=3e-3))
+LAYERS = Measuring(Repetitions(rounds=25, turn_s=5e-4, most=30))
+WHOLES = Measuring(Repetitions(rounds=41, turn_s=2e-3))
 SEED = 0
 SHOWN = ("calibrated", "plain_sum", "scaled_sum", "repeat_spread_median", "speedup", "quartiles_s",
          "cpu_seconds")  # fmt: skip
