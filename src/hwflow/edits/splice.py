@@ -48,7 +48,9 @@ def spliced(workload: Workload, pieces: Mapping[Site, tuple[Workload, bool]]) ->
         if layer.name in ends:
             site, piece, own = ends[layer.name]
             new, loose = _placed(site, piece, own), loose + piece.loose_params
-            alias[layer.name] = exit_of(site, piece, own)
+            made = exit_of(site, piece, own)
+            if made != layer.name:  # a piece of the teacher's own layers ends in the exit itself
+                alias[layer.name] = made
         for one in new:
             layers.append(_reading(one, alias, bits))
             bits[one.name] = layers[-1].output_bits
