@@ -140,6 +140,10 @@ class Job(BaseModel):
     quantizer: str = "calibrated"
     calibrate: str = "mse"
     """Where ranges come from: mse, kl or minmax."""
+    options: tuple[str, ...] | None = None
+    """Operations or families that may replace what stands at a site; None is all."""
+    trained: str | None = None
+    """Folder with the weights of trained operations."""
     pruning: Pruning = Pruning()
     vary: dict[str, tuple[int | float | str, ...]] = Field(default_factory=dict)
     """Values of the machine's own figures to choose among, by key path such as "array.rows"."""

@@ -93,9 +93,7 @@ def _whole(run: Run, folder: Path, problem: Problem | None) -> Mapping[str, floa
     return known.total
 
 
-def _bits(
-    space: Sequence[Mapping[str, Any]], plans: Sequence[Plan]
-) -> dict[str, tuple[int, ...]]:
+def _bits(space: Sequence[Mapping[str, Any]], plans: Sequence[Plan]) -> dict[str, tuple[int, ...]]:
     return {
         str(choice["name"]): tuple(int(choice["options"][plan[place]]) for plan in plans)
         for place, choice in enumerate(space)

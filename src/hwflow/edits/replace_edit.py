@@ -197,13 +197,13 @@ class _Until(fx.Interpreter):
 
     def __init__(self, module: fx.GraphModule, last: fx.Node) -> None:
         super().__init__(module)
-        self.last = last
+        self.nodes, self.last = module.graph.nodes, last
 
     def run_until(self, inputs: Tensor) -> Tensor:
         values: dict[fx.Node, object] = {}
-        self.env = values  # type: ignore[assignment]
+        self.env = values
         self.args_iter = iter((inputs,))
-        for node in self.module.graph.nodes:  # type: ignore[union-attr]
+        for node in self.nodes:
             values[node] = self.run_node(node)
             if node is self.last:
                 return cast(Tensor, values[node])

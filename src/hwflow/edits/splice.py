@@ -44,7 +44,7 @@ def spliced(workload: Workload, pieces: Mapping[Site, tuple[Workload, bool]]) ->
     for layer in workload:
         if layer.name in gone:
             loose -= _loose(layer)
-        new = (layer,) if layer.name not in gone else ()
+        new: tuple[Layer, ...] = (layer,) if layer.name not in gone else ()
         if layer.name in ends:
             site, piece, own = ends[layer.name]
             new, loose = _placed(site, piece, own), loose + piece.loose_params

@@ -23,25 +23,28 @@ STAGES = (
 """Table 1 of the EfficientNet paper without its stem and head."""
 
 
-class SameConv2d(nn.Conv2d):
-    """A convolution that pads as TensorFlow's "same": the odd pixel goes after the image."""
+def _conv(channels: int, planes: int, kernel: int, stride: int, groups: int) -> nn.Conv2d:
+    """Return a convolution to be called by `same`. Plain, so that what follows folds into it."""
+    padding = kernel // 2 if stride == 1 else 0  # "same" is symmetric at stride 1
+    return nn.Conv2d(channels, planes, kernel, stride, padding, groups=groups, bias=False)
 
-    def __init__(self, channels: int, planes: int, kernel: int, stride: int, groups: int) -> None:
-        padding = kernel // 2 if stride == 1 else 0  # "same" is symmetric at stride 1
-        super().__init__(channels, planes, kernel, stride, padding, groups=groups, bias=False)
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Map (N, C, H, W) to (N, planes, ceil(H / stride), ceil(W / stride))."""
-        if self.stride[0] == 1:
-            return super().forward(input)
-        height, width = (self._missing(size) for size in input.shape[-2:])
-        sides = (width // 2, width - width // 2, height // 2, height - height // 2)
-        return super().forward(F.pad(input, sides))
+def same(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """Map (N, C, H, W) to (N, planes, ceil(H / stride), ceil(W / stride)).
 
-    def _missing(self, size: int) -> int:
-        """Return how many pixels `size` lacks: (ceil(size / stride) - 1) * stride + k - size."""
-        kernel, stride = self.kernel_size[0], self.stride[0]
-        return max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    Pads as TensorFlow's "same": the odd pixel goes after the image.
+    """
+    if conv.stride[0] > 1:
+        height, width = (_missing(conv, size) for size in x.shape[-2:])
+        x = F.pad(x, (width // 2, width - width // 2, height // 2, height - height // 2))
+    made: Tensor = conv(x)
+    return made
+
+
+def _missing(conv: nn.Conv2d, size: int) -> int:
+    """Return how many pixels `size` lacks: (ceil(size / stride) - 1) * stride + k - size."""
+    kernel, stride = conv.kernel_size[0], conv.stride[0]
+    return max((-(-size // stride) - 1) * stride + kernel - size, 0)
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:
@@ -58,19 +61,19 @@ class InvertedBottleneck(nn.Module):
         wide = channels * expansion
         self.expands = expansion != 1
         if self.expands:
-            self._expand_conv = SameConv2d(channels, wide, 1, 1, 1)
+            self._expand_conv = _conv(channels, wide, 1, 1, 1)
             self._bn0 = _norm(wide)
-        self._depthwise_conv = SameConv2d(wide, wide, kernel, stride, wide)
+        self._depthwise_conv = _conv(wide, wide, kernel, stride, wide)
         self._bn1 = _norm(wide)
-        self._project_conv = SameConv2d(wide, planes, 1, 1, 1)
+        self._project_conv = _conv(wide, planes, 1, 1, 1)
         self._bn2 = _norm(planes)
         self.has_shortcut = stride == 1 and channels == planes
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, channels, H, W) to (N, planes, ceil(H / stride), ceil(W / stride))."""
-        wide = F.relu6(self._bn0(self._expand_conv(x))) if self.expands else x
-        wide = F.relu6(self._bn1(self._depthwise_conv(wide)))
-        out: Tensor = self._bn2(self._project_conv(wide))
+        wide = F.relu6(self._bn0(same(self._expand_conv, x))) if self.expands else x
+        wide = F.relu6(self._bn1(same(self._depthwise_conv, wide)))
+        out: Tensor = self._bn2(same(self._project_conv, wide))
         return out + x if self.has_shortcut else out
 
 
@@ -79,10 +82,10 @@ class EfficientNetLite0(nn.Module):
 
     def __init__(self, num_classes: int = 1000, in_channels: int = 3) -> None:
         super().__init__()
-        self._conv_stem = SameConv2d(in_channels, 32, 3, 2, 1)
+        self._conv_stem = _conv(in_channels, 32, 3, 2, 1)
         self._bn0 = _norm(32)
         self._blocks = nn.Sequential(*_blocks(32))
-        self._conv_head = SameConv2d(320, 1280, 1, 1, 1)
+        self._conv_head = _conv(320, 1280, 1, 1, 1)
         self._bn1 = _norm(1280)
         self._avg_pooling = nn.AdaptiveAvgPool2d(1)
         self._dropout = nn.Dropout(0.2)
@@ -93,9 +96,9 @@ class EfficientNetLite0(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (N, in_channels, H, W) to logits (N, num_classes)."""
-        out = F.relu6(self._bn0(self._conv_stem(x)))
+        out = F.relu6(self._bn0(same(self._conv_stem, x)))
         out = self._blocks(out)
-        out = F.relu6(self._bn1(self._conv_head(out)))
+        out = F.relu6(self._bn1(same(self._conv_head, out)))
         logits: Tensor = self._fc(self._dropout(self._avg_pooling(out).flatten(1)))
         return logits
 

@@ -75,7 +75,7 @@ class Pruned(Option):
         if self.saliency == "taylor":
             coupling = couple(prune(network, (self.keep,)).workload)
             inputs = cast(Tensor, network.calibration)
-            batches = [(part, part) for part in inputs.split(8)]
+            batches = [(part, part) for part in torch.split(inputs, 8)]
             scores = taylor(network, coupling, batches, lambda made, _: made.square().mean())
         space = prune(network, (self.keep,), ranking="l1", scores=scores, mend="none")
         return space.apply(_least(space)).module

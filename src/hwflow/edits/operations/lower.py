@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -92,8 +92,9 @@ class _Lowering:
         args = fx.node.map_arg(node.args, self.made.__getitem__)
         kwargs = dict(fx.node.map_arg(node.kwargs, self.made.__getitem__))
         if node.target is operator.getitem:
-            return self._sliced(*args)
-        rule = _FUNCTIONS.get(node.target)  # type: ignore[arg-type]
+            value, index = args
+            return self._sliced(cast(fx.Node, value), index)
+        rule = _FUNCTIONS.get(node.target)
         if rule is None:
             raise NotKnownError(f"No operator is known for {node.target}.")
         return self._call(rule, (*args, *kwargs.values()))

@@ -86,7 +86,7 @@ class LowRank(Option):
         if not isinstance(weight, fx.Node) or weight.op != "get_attr" or len(weight.users) > 1:
             return False
         shape, groups = weight.meta["val"].shape, (*node.args, 1)[6] if len(node.args) > 6 else 1
-        return groups == 1 and _comes_apart(self.method, tuple(shape[2:]))
+        return bool(groups == 1) and _comes_apart(self.method, tuple(shape[2:]))
 
     def _factors(self, weight: Tensor) -> tuple[Tensor, ...]:
         ranks = self.ranks(weight.shape[0], weight.shape[1], weight.shape[2:])

@@ -21,7 +21,7 @@ class Keep(Option):
 
     family = "keep"
     derived = True
-    name = "keep"  # type: ignore[assignment]
+    name = "keep"
 
     def fits(self, site: Site) -> bool:
         """Whether it can stand at a site: always."""
@@ -45,7 +45,7 @@ class Skip(Option):
     """
 
     family = "skip"
-    name = "skip"  # type: ignore[assignment]
+    name = "skip"
 
     def fits(self, site: Site) -> bool:
         """Whether it can stand at a site: nowhere that an image grows."""
