@@ -12,9 +12,9 @@ from hwflow.edits.operations import find
 from hwflow.edits.replace import replace
 from hwflow.errors import HwflowError, InfeasibleError
 from hwflow.extract import extract
-from hwflow.problem import Problem
+from hwflow.machine import load_machine
 from hwflow.quality.fitting import Fitting
-from hwflow.recipes.hant import Transformed, hant, option_costs, parts_of, worthwhile
+from hwflow.recipes.hant import Transformed, hant, worthwhile
 
 ON = "systolic-8x8"
 
@@ -79,19 +79,7 @@ def test_a_limit_out_of_reach_is_refused_with_the_least(found, net, data, option
         run(net, data, options, found.answers.parent, "latency=0.1%")
 
 
-def test_the_costs_of_options_are_those_of_the_site_alone(net, options):
-    problem = Problem(replace(net, options=options), ON, Mid())
-    whole = problem.costs([problem.space.default])[0]
-    costs = option_costs(problem)
-    for site in parts_of(problem.space):
-        inside = [layer for layer in whole.layers if layer.name in site.layers]
-        own = sum(layer.values["latency_s"] for layer in inside)
-        assert costs[site.name]["keep"].latency_s == pytest.approx(own)
-        if "skip" in costs[site.name]:
-            assert costs[site.name]["skip"].macs <= costs[site.name]["keep"].macs
-
-
 def test_nothing_faster_to_train_is_an_error_that_says_so(net):
     slow = find(["inverted_residual_k11_e6_se1_silu"])
     with pytest.raises(HwflowError, match="no option is faster"):
-        worthwhile(Problem(replace(net, options=slow), ON, Mid()), 3)
+        worthwhile(replace(net, options=slow), load_machine(ON), Mid(), 3)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hwflow.cost import CostModel
+from hwflow.costs.measured.fill import gathered
+from hwflow.costs.measured.level import Measured
 from hwflow.design import Design
 from hwflow.edits.operations import Option
 from hwflow.edits.sites import Site
 from hwflow.errors import HwflowError
-from hwflow.machine import Accelerator
+from hwflow.machine import Accelerator, Device
 from hwflow.quality.promising import OptionCost, promising
 from hwflow.workload import Workload
 
@@ -58,6 +60,9 @@ def promising_options(
     See :func:`hwflow.quality.promising.promising`; for `chosen` of :func:`hwflow.distill.distill`.
     """
     names = [option.name for option in options]
+    if isinstance(machine, Device) and isinstance(model, Measured):
+        fitting = [(o, site) for site in sites for o in options if o.fits(site)]
+        gathered(machine, (o.piece(site, workload) for o, site in fitting), model.measuring)
     found = {}
     for site in sites:
         costs = option_costs(workload, site, options, machine, model)

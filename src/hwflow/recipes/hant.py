@@ -21,26 +21,27 @@ and options made from the teacher (fewer channels, low rank, fewer bits) stand b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hwflow import loop
-from hwflow.cost import Cost, CostModel, Limits
+from hwflow.cost import CostModel, Limits
 from hwflow.data import Data
 from hwflow.distill import Distillate, Scores, distill, score
 from hwflow.distill.jobs import Progressing
+from hwflow.distill.targets import promising_options
 from hwflow.edits.operations import Option
 from hwflow.edits.replace import OPERATION, ReplacePart
 from hwflow.edits.replace import replace as replacing
 from hwflow.edits.sites import Site
-from hwflow.errors import HwflowError, MachineError
+from hwflow.errors import HwflowError
 from hwflow.front import Front, Trial
+from hwflow.machine import Accelerator, load_machine
 from hwflow.network import Network
 from hwflow.problem import QUALITY, Problem
 from hwflow.quality.accuracy import Accuracy
 from hwflow.quality.fitting import Fitting
-from hwflow.quality.promising import OptionCost, promising
 from hwflow.solvers.milp import MILP
 from hwflow.space import Plan, Space
 
@@ -93,6 +94,7 @@ def hant(
     answers: int = 10,
     overlap: float = 0.7,
     workers: int = 1,
+    distilled: Path | str | None = None,
     seed: int = 0,
     on_progress: Progressing | None = None,
 ) -> Transformed:
@@ -101,23 +103,25 @@ def hant(
     `per_site` options at each site are trained on `images` training images as `how` says, and
     scored on `scored` validation images. `answers` plans within `below`, no two of which agree at
     more than `overlap` of the sites, are scored as a whole on `validation` images (all by default).
-    Raises InfeasibleError where no plan keeps the limits.
+    What was trained lies in `out`, or in the folder `distilled`, which machines may share. Raises
+    InfeasibleError where no plan keeps the limits.
     """
     folder = Path(out)
     ready = network.calibrated(data.calibration(calibration))
     wide = replacing(ready, sites, options, seed=seed)
-    chosen = worthwhile(Problem(wide, on, cost, objectives=OBJECTIVES), per_site)
+    chosen = worthwhile(wide, load_machine(on), cost, per_site)
     places = {
         site: tuple(o for o in options_ if o.name in chosen[site.name])
         for site, options_ in parts_of(wide).items() if site.name in chosen
     }  # fmt: skip
     known = tuple(dict.fromkeys(option for row in places.values() for option in row))
+    trained = folder / DISTILLED if distilled is None else Path(distilled)
     found = distill(
-        ready, tuple(places), known, data.train, folder / DISTILLED, chosen=chosen, images=images,
+        ready, tuple(places), known, data.train, trained, chosen=chosen, images=images,
         how=replace(how, seed=seed), workers=workers, on_progress=on_progress,
     )  # fmt: skip
     losses = score(
-        ready, tuple(places), known, data.val, folder / DISTILLED, chosen=chosen, images=scored,
+        ready, tuple(places), known, data.val, trained, chosen=chosen, images=scored,
         workers=workers, on_progress=on_progress,
     )  # fmt: skip
     space = replacing(ready, options=usable(places, losses), trained=found.weights, seed=seed)
@@ -144,62 +148,20 @@ def limited(space: Space, on: str, cost: CostModel, below: Sequence[str]) -> Pro
     return replace(free, below=Limits.read(below, original))
 
 
-def worthwhile(problem: Problem, per_site: int) -> dict[str, tuple[str, ...]]:
-    """Return the options worth training by site: HURRICANE's filter on the problem's machine."""
-    chosen = {}
-    for site, costs in option_costs(problem).items():
-        kept = promising(list(costs), costs, per_site)
-        if len(kept) > 1:
-            chosen[site] = kept
+def worthwhile(
+    space: Space, machine: Accelerator, cost: CostModel, per_site: int
+) -> dict[str, tuple[str, ...]]:
+    """Return the options worth training by site: HURRICANE's filter on a machine."""
+    places = parts_of(space)
+    options = tuple(dict.fromkeys(option for row in places.values() for option in row))
+    found = promising_options(space.workload, tuple(places), options, machine, cost, per_site)
+    chosen = {site: names for site, names in found.items() if len(names) > 1}
     if not chosen:
         raise HwflowError(
-            f"On {problem.machine.name} no option is faster than what stands at its site. Allow "
-            "more options or families, or look for other edits: pruning, quantization."
+            f"On {machine.name} no option is faster than what stands at its site. Allow more "
+            "options or families, or look for other edits: pruning, quantization."
         )
     return chosen
-
-
-def option_costs(problem: Problem) -> dict[str, dict[str, OptionCost]]:
-    """Return what each option costs at its site; options that cannot be costed are left out.
-
-    A site's cost is that of the whole network with this option alone, less the layers elsewhere.
-    """
-    space = problem.space
-    whole = problem.costs([space.default])[0]
-    found: dict[str, dict[str, OptionCost]] = {}
-    for place, (site, options) in enumerate(parts_of(space).items()):
-        rest = _rest(whole, site)
-        plans = [
-            (*space.default[:place], o, *space.default[place + 1 :]) for o in range(len(options))
-        ]
-        costs = zip(options, _costed(problem, plans), strict=True)
-        found[site.name] = {o.name: _own(cost, rest) for o, cost in costs if cost is not None}
-    return found
-
-
-_NAMES = ("macs", "params", "latency_s")
-
-
-def _rest(whole: Cost, site: Site) -> dict[str, float]:
-    """Return what the layers outside a site cost."""
-    inside = [layer for layer in whole.layers if layer.name in site.layers]
-    return {n: whole.total[n] - sum(layer.values.get(n, 0.0) for layer in inside) for n in _NAMES}
-
-
-def _own(cost: Cost, rest: Mapping[str, float]) -> OptionCost:
-    return OptionCost(*(max(0.0, cost.total[name] - rest[name]) for name in _NAMES))
-
-
-def _costed(problem: Problem, plans: Sequence[Plan]) -> Iterator[Cost | None]:
-    """Yield costs; None for a plan that the machine cannot be asked about."""
-    try:
-        yield from problem.costs(plans)
-    except MachineError:
-        for plan in plans:
-            try:
-                yield problem.costs([plan])[0]
-            except MachineError:
-                yield None
 
 
 def parts_of(space: Space) -> Mapping[Site, tuple[Option, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from hwflow.costs.measured.runtimes import Runtime, runtime
 from hwflow.costs.measured.timing import Repetitions, Run, Sample, Ticks, interleaved
 from hwflow.machine import Device
 from hwflow.machine.latencies import Latency
-from hwflow.workload import Layer
+from hwflow.workload import Layer, Workload
 
 LAUNCH = "launch"
 """Key of a call of the runtime that does next to nothing."""
@@ -62,6 +63,20 @@ def missing(device: Device, layers: Iterable[Layer]) -> dict[str, Layer]:
     """Return the layers, by key, that a device's table does not have."""
     table = device.latencies
     return {key: layer for key, layer in keyed(layers).items() if key not in table}
+
+
+def gathered(device: Device, workloads: Iterable[Workload], measuring: Measuring) -> None:
+    """Measure side by side what a device's table lacks of many workloads.
+
+    Workloads with operands that the device does not have, and layers that its runtime refuses, are
+    left out.
+    """
+    lack: dict[str, Layer] = {}
+    for workload in workloads:
+        with suppress(UnmeasurableError):
+            lack.update(missing(device, workload))
+    if lack and device.measurable:
+        fill(device, lack, measuring)
 
 
 def fill(device: Device, layers: Mapping[str, Layer], measuring: Measuring) -> dict[str, str]:
