@@ -50,7 +50,8 @@ def inheritance(
             alike = members[workload.bit_groups[name]]
             later = alike[alike.index(name) + 1 :]
             heirs[name] = next((other for other in later if other not in inside), "")
-            if set(alike) <= inside and name != site.exit:
+            shared = workload.bit_groups[name] == name and not set(alike) <= inside
+            if not shared and name != site.exit:  # the bits of a tensor that others share stay
                 values = tuple(_active(name == leads[site], offered))
                 homes[name] = (prefix + site.name, values)
     groups = {site: workload.bit_groups[site.exit] for site in options}

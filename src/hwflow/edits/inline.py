@@ -39,7 +39,9 @@ class Insert:
 
 def inlined(ready: Prepared, inserts: Iterable[Insert]) -> TrainableGraph:
     """Return a copy of the network with options at some of its sites; it shares no tensor."""
-    inserts = list(inserts)
+    order = {layer.name: place for place, layer in enumerate(ready.workload)}
+    # from the input on: where one leaves nothing, its entry is what the one before it made
+    inserts = sorted(inserts, key=lambda insert: order[insert.site.exit])
     module = twin(ready.graph, lambda _, value: _copied(value))
     twins = dict(zip(ready.graph.graph.nodes, module.graph.nodes, strict=True))
     for insert in inserts:
