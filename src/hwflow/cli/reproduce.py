@@ -19,6 +19,9 @@ def reproduce(
     quick: Annotated[
         bool, typer.Option("--quick", help="The same with fewer evaluations and epochs.")
     ] = False,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Epochs of fine-tuning; a folder keeps to one number.")
+    ] = None,
     only: Annotated[list[str] | None, typer.Option(help="A stage; repeatable.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads; figures may depend on it.")] = 1,
     as_json: Json = False,
@@ -29,7 +32,7 @@ def reproduce(
     from hwflow.reproduce import Settings, run
 
     torch.set_num_threads(threads)
-    settings = Settings(out, weights, data, quick, lambda text: typer.echo(text, err=True))
+    settings = Settings(out, weights, data, quick, lambda text: typer.echo(text, err=True), epochs)
     found = run(name, settings, only or ())
     if as_json:
         print_json(found)

@@ -42,6 +42,8 @@ class Settings:
     quick: bool = False
     """Fewer evaluations and epochs: whether everything runs, not what it is worth."""
     say: Callable[[str], None] = lambda text: None
+    epochs: int | None = None
+    """Of fine-tuning, where they are not those of the reproduction."""
 
     def network(self, name: str) -> Network:
         """Return a CIFAR network with the weights that were trained on this data."""

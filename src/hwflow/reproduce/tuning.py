@@ -33,7 +33,7 @@ def tuned(settings: Settings, original: Network, start: Network, label: str, see
 
 def length(settings: Settings) -> dict[str, int]:
     """Return how long is fine-tuned."""
-    return {"steps": QUICK_STEPS} if settings.quick else {"epochs": EPOCHS}
+    return {"steps": QUICK_STEPS} if settings.quick else {"epochs": settings.epochs or EPOCHS}
 
 
 def baseline(settings: Settings, network: Network, name: str) -> Network:
