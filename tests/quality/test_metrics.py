@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hwflow.errors import HwflowError
 from hwflow.quality import Metric
-from hwflow.quality.metrics import MeanIoU, PerImage, TopK, as_metric
+from hwflow.quality.metrics import LogLikelihood, MeanIoU, PerImage, TopK, as_metric
 
 
 def whole(metric: Metric, outputs: Tensor, targets: Tensor) -> float:
@@ -89,3 +89,12 @@ def test_names() -> None:
 def test_top_five_needs_five_classes(shape: tuple[int, ...]) -> None:
     with pytest.raises(HwflowError, match="5 classes or more, not"):
         TopK(5).add(torch.zeros(shape), torch.zeros(4).long())
+
+
+def test_log_likelihood_is_the_cross_entropy_with_its_sign_turned() -> None:
+    outputs, targets = torch.randn(10, 4), torch.randint(4, (10,))
+    figure = LogLikelihood()
+    total = figure.add(outputs[:3], targets[:3]) + figure.add(outputs[3:], targets[3:])
+    wanted = -torch.nn.functional.cross_entropy(outputs, targets)
+    assert figure.result(total, 10) == pytest.approx(float(wanted), abs=1e-6)
+    assert figure.result(total, 10) <= 0

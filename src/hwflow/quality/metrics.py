@@ -1,4 +1,4 @@
-"""Figures of merit: top-k accuracy, intersection over union, or a function of the user's."""
+"""Figures of merit: top-k accuracy, log-likelihood, intersection over union, or a function of the user's."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from hwflow.errors import HwflowError
@@ -39,6 +40,25 @@ class TopK:
 
     def result(self, total: Tensor, images: int) -> float:
         """Return the share."""
+        return float(total) / images
+
+
+@dataclass(frozen=True)
+class LogLikelihood:
+    """Mean log-likelihood of the true class, nats: the cross-entropy with its sign turned.
+
+    Outputs (n, classes) before the softmax, targets (n,). At most 0; unlike the accuracy it tells
+    networks apart that are far from working, which is what sums of single losses need.
+    """
+
+    name: str = "log_likelihood"
+
+    def add(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the sum over the batch."""
+        return -F.cross_entropy(outputs.double(), targets, reduction="sum")
+
+    def result(self, total: Tensor, images: int) -> float:
+        """Return the mean."""
         return float(total) / images
 
 

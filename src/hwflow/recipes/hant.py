@@ -13,7 +13,7 @@ and options made from the teacher (fewer channels, low rank, fewer bits) stand b
    for its latency.
 2. Phase 1: every option learns to do at its site what the teacher does there. Each is a job of its
    own; many learn from one reading of the teacher's activations.
-3. Scores: what the network loses when one site alone is replaced.
+3. Scores: by how much the cross-entropy rises when one site alone is replaced.
 4. Phase 2: an integer program adds up scores and costs, and answers with plans that differ. Every
    answer is costed truly, and scored as a whole on validation images; the program learns from it.
 5. The best answer is fine-tuned by whoever asked (:func:`hwflow.train.finetune`).
@@ -42,6 +42,7 @@ from hwflow.network import Network
 from hwflow.problem import QUALITY, Problem
 from hwflow.quality.accuracy import Accuracy
 from hwflow.quality.fitting import Fitting
+from hwflow.quality.metrics import LogLikelihood
 from hwflow.solvers.milp import MILP
 from hwflow.space import Plan, Space
 
@@ -66,7 +67,7 @@ class Transformed:
 
     @property
     def best(self) -> Trial:
-        """The answer that loses least, of those within the limits."""
+        """The answer of the least cross-entropy on validation images, of those within the limits."""
         return self.front.pick("most accurate")
 
     def operations(self, plan: Plan) -> dict[str, str]:
@@ -128,10 +129,14 @@ def hant(
     problem = limited(space, on, cost, below)
     answered = folder / "-".join([ANSWERS, *below]).replace("%", "")
     solver = MILP(
-        seed, diverse=answers, overlap=overlap, next_best=answers, losses=losses.losses(space)
+        seed,
+        diverse=answers,
+        overlap=overlap,
+        next_best=answers,
+        losses=losses.losses(space, "loss"),
     )
     front = loop.search(
-        problem, Accuracy(data.val, limit=validation), solver, answered,
+        problem, Accuracy(data.val, limit=validation, metric=LogLikelihood()), solver, answered,
         evaluations=EVALUATIONS * answers, seed=seed,
     )  # fmt: skip
     return Transformed(problem, chosen, found, losses, front, answered)

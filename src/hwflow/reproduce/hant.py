@@ -98,15 +98,18 @@ def transform_stage(settings: Settings, case: Case) -> Plain:
     found = transformed(settings, case)
     trials = _answers(found)
     best = found.best
+    val = settings.splits(settings.network(case.network)).val
+    accuracy = Accuracy(val, limit=200 if settings.quick else None)
     operations = found.operations(best.plan)
     return {
         "case": asdict(case), "sites": len(operations),
         "options_trained": sum(map(len, found.chosen.values())),
         "operations": operations, "families": dict(Counter(map(_family, operations.values()))),
-        "validation": best.quality, "teacher": found.scores.teacher.accuracy,
+        "validation": accuracy.of(found.problem.space.apply(best.plan)),
+        "log_likelihood": best.quality, "teacher": found.scores.teacher.accuracy,
         "shares": _shares(found),
         "answers": [
-            {"validation": t.quality, "latency_s": t.total["latency_s"], "added": _added(found, t)}
+            {"log_likelihood": t.quality, "latency_s": t.total["latency_s"], "added": _added(found, t)}
             for t in trials
         ],
         "rank_correlation": _correlation(found, trials),
@@ -126,14 +129,14 @@ def _answers(found: Transformed) -> list[Trial]:
 
 
 def _added(found: Transformed, trial: Trial) -> float:
-    """Return the accuracy lost as the program added it up."""
-    losses = found.scores.losses(found.problem.space)
+    """Return the rise of the cross-entropy as the scores add it up."""
+    losses = found.scores.losses(found.problem.space, "loss")
     choices = found.problem.space.choices
     return float(sum(losses[c.name][o] for c, o in zip(choices, trial.plan, strict=True)))
 
 
 def _correlation(found: Transformed, trials: list[Trial]) -> float | None:
-    """Return Spearman's rank correlation of added scores and the accuracy of whole networks."""
+    """Return Spearman's rank correlation of added scores and what whole networks lose."""
     added = [_added(found, trial) for trial in trials]
     truth = [trial.quality for trial in trials]
     if len({*added}) < 2 or len({*truth}) < 2:
@@ -154,7 +157,7 @@ def tune_stage(settings: Settings, case: Case) -> Plain:
     base = baseline(settings, original, case.network)
     result: dict[str, Any] = {
         "case": asdict(case), **length(settings), "lr": RATE,
-        "validation_before": found.best.quality,
+        "validation_before": Accuracy(settings.splits(original).val).of(small),
         "validation_after": Accuracy(settings.splits(original).val).of(made),
         "test": {
             "before_fine_tuning": paired(settings, original, original, small),
@@ -201,7 +204,8 @@ def sized_stage(settings: Settings, name: str) -> Plain:
     base = baseline(settings, small, name)
     return {
         "as": name, "machine": machine, "latency_s": own, **length(settings), "lr": RATE,
-        "shares": _shares(found), "validation_before": found.best.quality,
+        "shares": _shares(found),
+        "validation_before": Accuracy(settings.splits(original).val).of(start),
         "test": paired(settings, original, base, made),
         "measured": measured(settings, small, made, f"resnet56-as-{name}"),
     }  # fmt: skip
