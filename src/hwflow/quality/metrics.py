@@ -1,4 +1,4 @@
-"""Figures of merit: top-k accuracy, log-likelihood, intersection over union, or a function of the user's."""
+"""Figures of merit: accuracy, log-likelihood, intersection over union, or a user's function."""
 
 from __future__ import annotations
 
