@@ -67,7 +67,7 @@ class Transformed:
 
     @property
     def best(self) -> Trial:
-        """The answer of the least cross-entropy on validation images, of those within the limits."""
+        """The answer within the limits that has the least cross-entropy."""
         return self.front.pick("most accurate")
 
     def operations(self, plan: Plan) -> dict[str, str]:

@@ -109,7 +109,11 @@ def transform_stage(settings: Settings, case: Case) -> Plain:
         "log_likelihood": best.quality, "teacher": found.scores.teacher.accuracy,
         "shares": _shares(found),
         "answers": [
-            {"log_likelihood": t.quality, "latency_s": t.total["latency_s"], "added": _added(found, t)}
+            {
+                "log_likelihood": t.quality,
+                "latency_s": t.total["latency_s"],
+                "added": _added(found, t),
+            }
             for t in trials
         ],
         "rank_correlation": _correlation(found, trials),
