@@ -16,8 +16,16 @@ HERE = Path(__file__).parent
 
 
 def results(pattern: str) -> list[dict[str, Any]]:
-    """Return the results whose file names match, sorted by name."""
-    return [json.loads(path.read_text()) for path in sorted(HERE.glob(pattern))]
+    """Return the results whose file names match, those of the folder `statistics` last.
+
+    There lie the results from before plans were mended by least squares.
+    """
+    found = [*sorted(HERE.glob(pattern)), *sorted(HERE.glob(f"statistics/{pattern}"))]
+    return [
+        json.loads(path.read_text())
+        | {"mended": "least squares" if path.parent == HERE else path.parent.name}
+        for path in found
+    ]
 
 
 def percent(share: float) -> str:
@@ -42,13 +50,15 @@ def tuned() -> None:
         before = result["test"]["before_fine_tuning"]
         rows.append(
             [
-                case["machine"], case["point"], str(case["seed"]),
+                case["machine"], case["point"], str(case["seed"]), result["mended"],
+                str(result["epochs"]),
                 *(f"{1 / share[name]:.2f}x" for name in ("latency_s", "energy_j", "macs")),
                 percent(before["edited"]), percent(after["original"]), percent(after["edited"]),
                 f"{100 * after['drop']:+.2f} ± {100 * after['half_width_95']:.2f}",
             ]
         )  # fmt: skip
-    heads = ["machine", "point", "seed", "latency", "energy", "MACs", "before fine-tuning",
+    heads = ["machine", "point", "seed", "mended by", "epochs", "latency", "energy", "MACs",
+             "before fine-tuning",
              "original", "pruned", "drop in points, 95 %"]  # fmt: skip
     table(heads, rows)
 
@@ -60,7 +70,7 @@ def searched() -> None:
         case, levels, share = result["case"], result["best_by_level"], result["shares"]
         rows.append(
             [
-                case["machine"], case["point"], str(case["seed"]),
+                case["machine"], case["point"], str(case["seed"]), result["mended"],
                 str(sum(result["evaluations"].values())),
                 *(percent(levels[level]) for level in ("coarse", "mid", "fine")),
                 "; ".join(text for shift in result["shifts"] for text in shift["broken"]) or "none",
@@ -68,7 +78,7 @@ def searched() -> None:
                 f"{result['evaluation_cpu_s'] / 60:.1f}",
             ]
         )  # fmt: skip
-    heads = ["machine", "point", "seed", "evaluations", "Coarse", "Mid", "Fine",
+    heads = ["machine", "point", "seed", "mended by", "evaluations", "Coarse", "Mid", "Fine",
              "limits the level before broke", "latency", "energy", "MACs", "CPU-min"]  # fmt: skip
     table(heads, rows)
 
