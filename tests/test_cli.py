@@ -364,3 +364,27 @@ def test_uniform_bits_leave_the_outputs_alone() -> None:
     assert {bits for layer in narrow.mac_layers for bits in layer.input_bits} == {8}
     with pytest.raises(HwflowError, match="w4a8"):
         uniform_bits(plain, "4/8")
+
+
+def test_every_command_is_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    code, shown, _ = run(capsys, "--help")
+    assert code == 0
+    for name in ("cost", "search", "build", "distill", "fronts", "measure", "profile", "convert"):
+        assert f" {name} " in shown
+
+
+def test_operations_and_quantizers_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "low_rank" in run(capsys, "list", "operations")[1].split()
+    assert run(capsys, "list", "quantizers")[1].split()[:2] == ["calibrated", "lsq"]
+
+
+def test_a_missing_folder_of_trained_operations_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    code, _, said = run(
+        capsys, "search", *SMALL, "--data", "digits", "--on", "eyeriss", "--replace",
+        "--options", "skip", "--trained", str(tmp_path / "none"), "--out", str(tmp_path / "run"),
+    )  # fmt: skip
+    assert code == 2
+    assert "hwflow distill" in said
+    assert not (tmp_path / "run").exists()

@@ -300,6 +300,11 @@ class Parts:
         job, batches = self.job, None
         if "prune" in job.edits and job.pruning.ranking == "taylor":
             batches = self.data.train.batches(limit=job.calibration)
+        if job.trained is not None and not Path(job.trained).is_dir():
+            raise HwflowError(
+                f"There is no folder {job.trained} of trained operations. Give OUT/weights of "
+                "`hwflow distill ... --out OUT`, or leave --trained out."
+            )
         replacing = {"options": job.options, "trained": job.trained, "seed": job.seed}
         own = space_of(
             self.network, self.machine, job.edits, job.bits, job.pruning, batches, job.method,

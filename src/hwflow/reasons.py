@@ -13,6 +13,7 @@ from hwflow.costs.fine import Fine, LayerReport
 from hwflow.costs.fine.relief import Relief, relief
 from hwflow.costs.mid import ops_roofline
 from hwflow.errors import HwflowError
+from hwflow.machine import Device
 from hwflow.report import CostData, write_cost_page
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def write_page(costing: Costing, path: Path, model: str, batch: int) -> None:
         batch=batch,
         reports=reports,
         relief=explained(costing) if isinstance(costing.model, Fine) else None,
-        roofline=ops_roofline(design),
+        roofline=None if isinstance(design.machine, Device) else ops_roofline(design),
         provenance=provenance(),
         notes=[note for note in (costing.certificate,) if note],
     )

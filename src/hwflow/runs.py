@@ -281,7 +281,7 @@ def build(
     `form` is that of a .onnx file: "qdq" or "qonnx".
 
     Fine-tuning keeps a checkpoint in the run folder: killed, the same call goes on. An .onnx file
-    is timed against the unedited network's unless `timed` is False.
+    is timed against the unedited network's unless `timed` is False or the format is "qonnx".
     """
     from hwflow import build as make
 
@@ -299,6 +299,7 @@ def build(
     network = make.build(problem, trial, kept, train, show)
     test = _tested_once(parts, network, folder, key)
     exported = make.save(network, to, parts.data.test, form) if to is not None else None
+    timed = timed and form == "qdq"  # no runtime here computes QONNX's nodes
     times = make.time_file(parts.pristine, to, folder) if timed and exported and to else None
     return {
         "run": str(folder),
@@ -310,7 +311,7 @@ def build(
         "finetuned_epochs": tuning.epochs,
         "test": test,
         "written": str(to) if to is not None else None,
-        "export": asdict(exported) if exported is not None else None,
+        "export": {**asdict(exported), "format": form} if exported is not None else None,
         "latency": latencies.side_by_side(problem, trial, times, folder),
     }
 

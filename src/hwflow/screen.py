@@ -224,6 +224,9 @@ def measuring_bar(quiet: bool) -> Iterator[Callable[[Measured], None]]:
 
 def built_lines(built: Mapping[str, Any]) -> Iterator[str]:
     """Yield what else is to be said of a built network: its test, its file, the runtime."""
+    machine = _machine_of(built["choices"])
+    if machine:
+        yield f"Its machine: {machine}."
     test = built["test"]
     yield (
         f"Tested on {test['images']:,} images that the search has not seen: right only after "
@@ -236,16 +239,35 @@ def built_lines(built: Mapping[str, Any]) -> Iterator[str]:
     export = built["export"]
     if not export:
         return
+    yield from _export_lines(export)
+
+
+def _machine_of(choices: Mapping[str, Any]) -> str:
+    """Return the machine's figures among choices, such as "array.rows = 8"; empty where fixed."""
+    own = {k.removeprefix("machine:"): v for k, v in choices.items() if k.startswith("machine:")}
+    return ", ".join(f"{path} = {value}" for path, value in own.items())
+
+
+def _export_lines(export: Mapping[str, Any]) -> Iterator[str]:
+    """Yield how a file compares with the torch module, and how it says bits."""
+    qonnx = export.get("format") == "qonnx"
+    runner = "The file, run node by node," if qonnx else "ONNX Runtime"
     settings = f" (with {_settings(export['settings'])})" if export["settings"] else ""
     if export["agreement"] is not None:
         yield (
-            f"ONNX Runtime{settings} agrees with torch on {100 * export['agreement']:.2f} % of "
+            f"{runner}{settings} agrees with torch on {100 * export['agreement']:.2f} % of "
             f"{export['inputs']:,} test images."
         )
-    yield (
-        f"{export['integer_layers']} layers read 8-bit operands only; "
-        f"{export['simulated_layers']} have other bits, which the file simulates."
-    )
+    if qonnx:
+        yield (
+            f"{export['simulated_layers']} layers have their bits in Quant nodes. The file is not "
+            "timed: ONNX Runtime has no such nodes."
+        )
+    elif export["integer_layers"] or export["simulated_layers"]:
+        yield (
+            f"{export['integer_layers']} layers read 8-bit operands only; "
+            f"{export['simulated_layers']} have other bits, which the file simulates."
+        )
 
 
 def _settings(settings: Mapping[str, str]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import typer
 
-from hwflow.cli import costs, distilling, fronts, reproduce, runs, sensing, tools
+from hwflow.cli import costs, distilling, fronts, measured, reproduce, runs, sensing, tools
 from hwflow.cli.app import app, print_json
 from hwflow.cli.costs import uniform_bits
 from hwflow.errors import HwflowError
@@ -18,6 +18,7 @@ __all__ = [
     "distilling",
     "fronts",
     "main",
+    "measured",
     "reproduce",
     "runs",
     "sensing",

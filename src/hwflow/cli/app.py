@@ -28,7 +28,10 @@ Model = Annotated[
         "a .onnx file or a .yaml list of layers."
     ),
 ]
-On = Annotated[str, typer.Option("--on", help="Machine: a preset (hwflow list machines) or .yaml.")]
+On = Annotated[
+    str,
+    typer.Option("--on", help="Machine: a preset (hwflow list machines), .yaml or cpu (measured)."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and errors as JSON too.")]
 Weights = Annotated[str | None, typer.Option(help="Weights: .safetensors, or .pt / .pth.")]
 Classes = Annotated[int | None, typer.Option(help="Number of classes, if not the model's own.")]
@@ -67,7 +70,9 @@ def shape(text: str | None) -> tuple[int, int, int] | None:
 def need(edits: Sequence[str]) -> None:
     """Raise HwflowError unless some edit was asked for."""
     if not edits:
-        raise HwflowError("Say what may change: add --prune, --quantize or both.")
+        raise HwflowError(
+            "Say what may change: add --prune, --quantize or both; a search has --replace too."
+        )
 
 
 def numbers(text: str) -> tuple[int, ...]:

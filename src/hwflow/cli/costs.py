@@ -47,7 +47,7 @@ def cost(
     model: Model,
     on: On,
     level: Annotated[
-        str | None, typer.Option(help="Cost model: coarse, mid, fine or chip; default mid.")
+        str | None, typer.Option(help="Cost model: coarse, mid [default], fine, chip; measured.")
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 1,
     bits: Annotated[str | None, typer.Option(help="Uniform bits, such as w4a8.")] = None,

@@ -9,6 +9,9 @@ import typer
 
 from hwflow.cli.app import Json, app, print_json
 
+_SAID = ("latency_s", "energy_j", "dram_bytes", "model_bytes", "area_um2")
+"""Costs that a line says."""
+
 
 @app.command()
 def fronts(
@@ -38,6 +41,12 @@ def fronts(
     if as_json:
         print_json({"fronts": [asdict(one) for one in found]})
         return
+    from hwflow.cost import METRICS
+
     for one in found:
-        least = ", ".join(f"{name} {100 * min(v):.1f} %" for name, v in one.shares.items() if v)
+        least = ", ".join(
+            f"{METRICS[name].short} {100 * min(one.shares[name]):.1f} %"
+            for name in _SAID
+            if one.shares.get(name)
+        )
         typer.echo(f"{one.name} ({one.machine}, {one.level}): {len(one)} networks; least {least}")

@@ -40,7 +40,9 @@ def search(
         str | None,
         typer.Option(help="Folder with train/val/test, .npz, torchvision:NAME, digits, or mod:fn."),
     ] = None,
-    on: Annotated[str | None, typer.Option("--on", help="Machine: a preset or .yaml.")] = None,
+    on: Annotated[
+        str | None, typer.Option("--on", help="Machine: a preset, .yaml or cpu (measured).")
+    ] = None,
     weights: Weights = None,
     prune: Prune = False,
     replace: Annotated[
@@ -70,7 +72,7 @@ def search(
     branches: Branches = False,
     vary: Vary = None,
     level: Annotated[
-        str | None, typer.Option(help="Cost model: coarse, mid, fine or chip.")
+        str | None, typer.Option(help="Cost model: coarse, mid, fine or chip; devices: measured.")
     ] = None,
     below: Annotated[
         list[str] | None,

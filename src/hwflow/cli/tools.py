@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
@@ -16,7 +16,10 @@ from hwflow.machine import device_names, load_machine, machine_names
 @app.command("list")
 def list_names(
     what: Annotated[
-        str, typer.Argument(help="machines, models, costs, edits, qualities or solvers.")
+        str,
+        typer.Argument(
+            help="machines, models, costs, edits, operations, quantizers, qualities or solvers."
+        ),
     ],
     as_json: Json = False,
 ) -> None:
@@ -63,9 +66,15 @@ def _names(what: str) -> list[str]:
         from hwflow.models import model_names
 
         return model_names()
-    if what in ("costs", "edits", "qualities", "solvers"):
+    if what == "quantizers":
+        from hwflow.edits.methods import QuantizerName
+
+        return list(get_args(QuantizerName))
+    if what in ("costs", "edits", "operations", "qualities", "solvers"):
         return plugins.names(what)  # type: ignore[arg-type]  # narrowed by the test above
     from hwflow.errors import unknown_name
 
-    kinds = ("machines", "models", "costs", "edits", "qualities", "solvers")
+    kinds = (
+        "machines", "models", "costs", "edits", "operations", "quantizers", "qualities", "solvers",
+    )  # fmt: skip
     raise HwflowError(unknown_name("list", what, kinds))

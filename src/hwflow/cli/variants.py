@@ -95,5 +95,15 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Table:
         found.add_column(METRICS[name].short, justify="right", no_wrap=True)
     for row in rows:
         figures = [show(row[name], METRICS[name].unit) for name in names]
-        found.add_row("*" if row["unbeaten"] else "", *map(str, row["choices"].values()), *figures)
+        found.add_row(
+            "*" if row["unbeaten"] else "", *map(_shown, row["choices"].values()), *figures
+        )
     return found
+
+
+def _shown(value: object) -> str:
+    """Write a figure; the machine's own sizes come in bytes and are shown in KiB where whole."""
+    number, _, unit = str(value).partition(" ")
+    if unit == "B" and float(number) % 1024 == 0:
+        return f"{float(number) / 1024:g} KiB"
+    return str(value)
