@@ -95,6 +95,25 @@ class BitsPart(Part, Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Apart:
+    """Which layers belong to which choice, where no choice changes what belongs to another."""
+
+    owners: Mapping[str, str]
+    """A layer that some plan has -> the choice that it belongs to; others are in every plan."""
+    loose: Mapping[str, tuple[int, ...]]
+    """A choice -> the parameters beside layers that there are with each of its options."""
+
+
+@runtime_checkable
+class Local(Part, Protocol):
+    """A part each of whose choices changes a place of its own, so that costs add up over them."""
+
+    def apart(self, workload: Workload) -> Apart | None:
+        """Return what belongs to each choice; None where one reaches beyond its place."""
+        ...
+
+
 @runtime_checkable
 class Omits(Part, Protocol):
     """A part with plans that leave layers out."""
@@ -165,6 +184,12 @@ class Space:
         for part in self.parts:
             if part.kind not in ORDER:
                 raise HwflowError(f"Unknown kind of edit {part.kind!r}. Known: {', '.join(ORDER)}.")
+        if {"replace", "prune"} <= {part.kind for part in self.parts}:
+            raise HwflowError(
+                "Replacing operations and removing channels cannot be added: which channels are "
+                "coupled would hang on the operations. Take replace(...) with its family of "
+                "options 'pruned'."
+            )
         ordered = tuple(sorted(self.parts, key=lambda part: ORDER.index(part.kind)))
         object.__setattr__(self, "parts", ordered)
         names = [choice.name for choice in self.choices]

@@ -15,6 +15,7 @@ from hwflow.costs.mid import Mid
 from hwflow.design import Design
 from hwflow.edits.operations import find, fitting, registry, seed_of, teacher_of
 from hwflow.edits.operations.lower import lowered
+from hwflow.edits.prune import prune
 from hwflow.edits.quantize import quantize
 from hwflow.edits.replace import replace
 from hwflow.edits.replace_edit import Replace, file_of
@@ -249,3 +250,18 @@ def test_wrong_names_and_overlaps_are_refused(net: Network, workload) -> None:
     big = Site("s", "x", "y", ("y",), (4, 3, 3), (4, 6, 6))
     with pytest.raises(HwflowError, match="cannot stand"):
         Replace({big: find(["skip"])[1]})
+
+
+@pytest.mark.parametrize("name", ["pruned_0.5_l1", "quantized_w4_a8", "low_rank_svd_0.25"])
+def test_options_of_the_teacher_end_in_the_exit_itself(workload, name: str) -> None:
+    option = next(o for o in find() if o.name == name)
+    chosen = {site: option for site in sites(workload) if option.fits(site)}
+    machine = load_machine("eyeriss")
+    paper = Replace(chosen).on_paper(Design(workload, machine)).workload
+    assert chosen
+    assert {site.exit for site in chosen} <= {layer.name for layer in paper}
+
+
+def test_replacing_and_pruning_are_not_added(workload) -> None:
+    with pytest.raises(HwflowError, match="family of options 'pruned'"):
+        replace(workload, options=["skip"]) + prune(workload)

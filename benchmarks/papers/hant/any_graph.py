@@ -1,11 +1,13 @@
 """Operations replaced in torchvision's networks: sites, one random plan, both faces, ONNX Runtime.
 
-    python benchmarks/papers/hant/any_graph.py --out any_graph.json [--size 64] [NAME ...]
+    python benchmarks/papers/hant/any_graph.py [--out any_graph.json] [--size 64] [NAME ...]
 
 For each network (random weights): how many sites there are and what they hold; how many options are
-valid at them and how many costable; one random plan (`--seed`) on paper and in the network, the
-workloads compared; the network exported, and what ONNX Runtime makes of images compared with torch.
-Images are small by default, so that it runs in minutes; sites do not depend on their size.
+valid at them; one random plan (`--seed`) on paper and in the network, the workloads compared; the
+network exported, and what ONNX Runtime makes of images compared with torch. So that random networks
+make something of images, statistics of normalisations are taken from the images first; the spread
+of the outputs over images is given beside the difference. Images are small by default, so that it
+runs in minutes. Networks that the JSON file has already are not run again.
 """
 
 from __future__ import annotations
@@ -28,17 +30,22 @@ from hwflow.export.onnx_file import to_onnx
 from hwflow.extract import extract
 from hwflow.machine import load_machine
 from hwflow.testing.edits import difference
+from hwflow.train.batchnorm import restated
+
+IMAGES = 8
+
+HERE = Path(__file__).parent
 
 NAMES = (
-    "resnet18", "resnet50", "resnext50_32x4d", "mobilenet_v2", "mobilenet_v3_small",
-    "efficientnet_b0", "shufflenet_v2_x0_5", "squeezenet1_1", "mnasnet0_5", "regnet_y_400mf",
-    "densenet121", "googlenet", "vgg11_bn", "convnext_tiny",
+    "resnet18", "squeezenet1_1", "mobilenet_v3_small", "shufflenet_v2_x1_0", "mobilenet_v2",
+    "mnasnet1_0", "regnet_y_400mf", "googlenet", "efficientnet_b0", "resnet50", "densenet121",
+    "convnext_tiny", "vgg11_bn", "resnext50_32x4d",
 )  # fmt: skip
 
 
 def measured(name: str, size: int, seed: int, device: str) -> dict[str, object]:
     network = hf.load(f"torchvision:{name}", input_shape=(3, size, size))
-    network = network.calibrated(torch.randn(4, 3, size, size, generator=_random(seed)))
+    network = network.calibrated(torch.randn(IMAGES, 3, size, size, generator=_random(seed)))
     started = time.perf_counter()
     space = replace(network)
     found = time.perf_counter() - started
@@ -52,8 +59,10 @@ def measured(name: str, size: int, seed: int, device: str) -> dict[str, object]:
     started = time.perf_counter()
     paper = space.on_paper(plan, design).workload
     costed = time.perf_counter() - started
-    edited = space.apply(plan)
+    edited = restated(space.apply(plan), network.calibration)
     apart = difference(extract(edited), paper)
+    with torch.no_grad():
+        outputs = edited.module(network.calibration)
     with tempfile.TemporaryDirectory() as folder:
         report = to_onnx(edited, Path(folder) / f"{name}.onnx")
     return {
@@ -63,6 +72,7 @@ def measured(name: str, size: int, seed: int, device: str) -> dict[str, object]:
         "options_least": min(valid.values()), "options_most": max(valid.values()),
         "plan": {k: v for k, v in space.values(plan).items() if v != "keep"},
         "square": apart == "", "difference": apart, "unknown": len(paper.unknown),
+        "output_spread": float(outputs.std(0).mean()), "onnx_inputs": report.inputs,
         "onnx_max_difference": report.max_difference, "onnx_agreement": report.agreement,
         "find_seconds": round(found, 2), "paper_ms": round(1e3 * costed, 2),
     }  # fmt: skip
@@ -75,23 +85,24 @@ def _random(seed: int) -> torch.Generator:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("names", nargs="*", default=NAMES)
-    parser.add_argument("--out", type=Path, default=Path("any_graph.json"))
+    parser.add_argument("--out", type=Path, default=HERE / "any_graph.json")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--on", default="eyeriss")
     given = parser.parse_args()
     rows: list[dict[str, object]] = []
     if given.out.is_file():
-        rows = json.loads(given.out.read_text())
+        rows = [row for row in json.loads(given.out.read_text()) if "error" not in row]
     for name in given.names:
         if any(row["network"] == name and row["seed"] == given.seed for row in rows):
             continue
         try:
             row = measured(name, given.size, given.seed, given.on)
-        except HwflowError as error:
-            row = {"network": name, "seed": given.seed, "error": str(error)}
+        except (HwflowError, RuntimeError) as error:
+            kind = type(error).__name__
+            row = {"network": name, "seed": given.seed, "error": f"{kind}: {str(error)[:600]}"}
         rows.append(row)
-        print({key: value for key, value in row.items() if key != "plan"})
+        print({key: value for key, value in row.items() if key != "plan"}, flush=True)
         given.out.write_text(json.dumps(rows, indent=1) + "\n")
 
 

@@ -24,6 +24,9 @@ from hwflow.workload import FLOAT_BITS, VIEW_OPS, Layer, Workload, touched_rows
 ROWS = 256
 """Bit assignments costed at a time: their arrays stay in the processor's cache."""
 
+LOOSE = {"params": 1.0, "model_bytes": FLOAT_BITS / 8}
+"""What a parameter that belongs to no layer adds to a network's totals."""
+
 
 @dataclass(frozen=True)
 class Reads:
@@ -367,6 +370,6 @@ def _store(layers: Metrics, values: Metrics, rows: slice, shape: tuple[int, ...]
 
 def _total(workload: Workload, name: str, values: Floats) -> Floats:
     how = METRICS[name].total
-    loose = {"params": 1.0, "model_bytes": FLOAT_BITS / 8}.get(name, 0.0) * workload.loose_params
+    loose = LOOSE.get(name, 0.0) * workload.loose_params
     total: Floats = values.max(axis=1, initial=0.0) if how == "max" else values.sum(axis=1) + loose
     return total

@@ -15,7 +15,6 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from math import prod
@@ -27,7 +26,19 @@ from zipfile import BadZipFile
 import numpy as np
 
 from hwflow.cost import METRICS, Floats, Ints
-from hwflow.costs.terms import NETWORK, Term, active, swapped, terms
+from hwflow.costs.arrays import LOOSE
+from hwflow.costs.terms import (
+    NETWORK,
+    Settings,
+    Term,
+    active,
+    apart,
+    by_choice,
+    by_layer,
+    crossed,
+    swapped,
+    terms,
+)
 from hwflow.errors import HwflowError
 from hwflow.problem import Problem
 from hwflow.space import Plan
@@ -36,6 +47,9 @@ __all__ = ["NETWORK", "Term", "TermTable", "terms"]
 
 ROUNDING = 1e-12
 """Share of a total below which what the layers leave over is rounding."""
+
+APART = 1e-9
+"""Share of a total by which a sum over choices may be off: more, and terms are sought by layer."""
 
 VERSION = 1
 
@@ -46,13 +60,28 @@ class TermTable:
     def __init__(self, problem: Problem) -> None:
         """Find the terms. Raises HwflowError when the cost model gives no metric that adds up."""
         self.problem = problem
-        self.terms = terms(problem)
         total = problem.costs([problem.space.default])[0].total
         self.metrics = tuple(name for name in total if METRICS[name].total != "max")
         if not self.metrics:
             raise HwflowError(f"The cost model {problem.cost.level!r} gives nothing that adds up.")
+        self._apart = apart(problem)
+        self._begin()
+        if self._apart is not None and max(self.error(crossed(problem.space)).values()) > APART:
+            self._apart = None
+            self._begin()
+
+    def _begin(self) -> None:
+        """Find the terms; nothing is known of them yet."""
+        for name in ("_shapes", "_strides", "_holding"):  # what was derived from other terms
+            self.__dict__.pop(name, None)
+        whole = self._apart is not None
+        self.terms = by_choice(self.problem) if whole else by_layer(self.problem)
         self._rows: list[dict[int, Floats]] = [{} for _ in self.terms]
-        self._index = {term.layer: index for index, term in enumerate(self.terms)}
+        index = {term.layer: index for index, term in enumerate(self.terms)}
+        self._network = index[NETWORK]
+        owners = {} if self._apart is None else self._apart.owners
+        self._index = {name: index[choice] for name, choice in owners.items()} if whole else index
+        """The term that each layer belongs to; others belong to the network as a whole."""
 
     def __len__(self) -> int:
         """Return how many entries are known."""
@@ -105,6 +134,17 @@ class TermTable:
         self.totals(list(plans.values()))
         values = [self._rows[index][self._key(index, plan)] for plan in plans.values()]
         return np.array(values).reshape(*shape, len(self.metrics))
+
+    def fill(self) -> None:
+        """Find all there is to know where every term hangs on one place: in few plans, else none.
+
+        Each plan shows one option at every place, so there are as many as the largest has options.
+        """
+        choices = self.problem.space.choices
+        alone = all(len(term.places) <= 1 for term in self.terms)
+        if alone and all(choice.only_if is None for choice in choices):
+            sizes = [len(choice.options) for choice in choices]
+            self.totals([tuple(k % size for size in sizes) for k in range(max(sizes, default=0))])
 
     def error(self, plans: Sequence[Plan]) -> dict[str, float]:
         """Return by what share the sum of terms is off at worst, by metric: 0 where it is exact."""
@@ -212,11 +252,11 @@ class TermTable:
         pairs = zip(self._strides[index], self._shapes[index], strict=True)
         return [key // stride % options for stride, options in pairs]
 
-    def _settings(self, plans: Sequence[Plan]) -> list[_Settings]:
+    def _settings(self, plans: Sequence[Plan]) -> list[Settings]:
         small = max(map(prod, self._shapes)) < 2**62
         matrix = np.array(plans, np.int64 if small else object).reshape(len(plans), -1)
         return [
-            _Settings.of(matrix, term.places, strides)
+            Settings.of(matrix, term.places, strides)
             for term, strides in zip(self.terms, self._strides, strict=True)
         ]
 
@@ -232,7 +272,7 @@ class TermTable:
             summed += self._rows[index][key]
         return summed
 
-    def _fill(self, plans: Sequence[Plan], settings: Sequence[_Settings]) -> None:
+    def _fill(self, plans: Sequence[Plan], settings: Sequence[Settings]) -> None:
         """Cost, at once, those of the plans that show a setting which is not known yet."""
         wanted = {
             row
@@ -262,13 +302,22 @@ class TermTable:
             whole = np.array([[cost.total[name] for name in self.metrics] for cost in costs])
             for row, cost in enumerate(costs):
                 for layer in cost.layers:
-                    if layer.name in self._index:
-                        own = [layer.values.get(name, 0.0) for name in self.metrics]
-                        values[row, self._index[layer.name]] = own
+                    own = [layer.values.get(name, 0.0) for name in self.metrics]
+                    values[row, self._index.get(layer.name, self._network)] += own
+            self._add_loose(plans, values)
         rest = whole - values.sum(axis=1)
         rest[np.abs(rest) <= ROUNDING * np.abs(whole)] = 0.0
-        values[:, self._index[NETWORK]] += rest
+        values[:, self._network] += rest
         return values
+
+    def _add_loose(self, plans: Sequence[Plan], values: Floats) -> None:
+        """Add, to terms of choices, the parameters beside layers that their options bring."""
+        factors = np.array([LOOSE.get(name, 0.0) for name in self.metrics])
+        for index, term in enumerate(self.terms if self._apart is not None else ()):
+            if term.places and self._apart is not None:
+                counts = np.array(self._apart.loose[term.layer])
+                chosen = [plan[term.places[0]] for plan in plans]
+                values[:, index] += counts[chosen, None] * factors
 
     def _with(self, index: int, options: Sequence[int]) -> Plan:
         """Return a plan with these options at a term's places, conditional ones made active."""
@@ -279,25 +328,6 @@ class TermTable:
         for place, option in zip(places, options, strict=True):
             plan = swapped(plan, place, option)
         return space.canonical(plan)
-
-
-@dataclass(frozen=True)
-class _Settings:
-    """The distinct settings of one term's places in some plans."""
-
-    keys: list[int]
-    shown_by: list[int]
-    """A plan that has each."""
-    place: Ints
-    """Which of them each plan has."""
-
-    @classmethod
-    def of(cls, matrix: np.ndarray, places: Sequence[int], strides: Sequence[int]) -> _Settings:
-        if not places:
-            return cls([0], [0], np.zeros(len(matrix), np.int64))
-        keys = matrix[:, list(places)] @ np.array(strides, matrix.dtype)
-        kinds, first, place = np.unique(keys, return_index=True, return_inverse=True)
-        return cls(kinds.tolist(), first.tolist(), place)
 
 
 def _scale(values: Floats) -> Floats:

@@ -2,16 +2,21 @@
 
 Latency, energy or traffic of a layer follow from the layer alone: its shapes, its bits and those of
 the tensors it reads and writes. So a layer depends on the choices that change its description.
+Where each choice changes a place of its own (operations at sites), what it changes is one term.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
+from hwflow.cost import Ints
 from hwflow.problem import Problem
-from hwflow.space import BitsPart, Plan, Space
+from hwflow.space import Apart, BitsPart, Local, Plan, Space
 
 NETWORK = ""
 """Stands for the layer in the term of what belongs to no layer, such as loose parameters."""
@@ -24,11 +29,35 @@ class Term(NamedTuple):
     """One layer, and the places of a plan that its cost depends on."""
 
     layer: str
+    """Its name; that of a choice for all layers that belong to the choice alone."""
     places: tuple[int, ...]
 
 
 def terms(problem: Problem) -> tuple[Term, ...]:
-    """Return the terms that make up a plan's cost, one for every layer that some plan has.
+    """Return the terms that make up a plan's cost.
+
+    One for every choice where each changes a place of its own, and one for the rest of the network;
+    else one for every layer that some plan has (:func:`by_layer`).
+    """
+    return by_layer(problem) if apart(problem) is None else by_choice(problem)
+
+
+def apart(problem: Problem) -> Apart | None:
+    """Return what belongs to each choice where all choices change places of their own."""
+    parts = [part for part in problem.space.parts if part.choices]
+    if len(parts) != 1 or not isinstance(parts[0], Local):
+        return None
+    return parts[0].apart(problem.space.workload)
+
+
+def by_choice(problem: Problem) -> tuple[Term, ...]:
+    """Return one term for each choice, and one for what belongs to none."""
+    named = (Term(choice.name, (i,)) for i, choice in enumerate(problem.space.choices))
+    return (Term(NETWORK, ()), *named)
+
+
+def by_layer(problem: Problem) -> tuple[Term, ...]:
+    """Return one term for every layer that some plan has, with the places it depends on.
 
     Found on paper: one choice is changed at a time, and a layer that differs then depends on it.
     From the default plan this finds every dependence of bits. Where edits change more (an operation
@@ -85,3 +114,31 @@ def _on_paper(problem: Problem, plan: Plan) -> dict[str, object]:
 def swapped(plan: Plan, place: int, option: int) -> Plan:
     """Return the plan with another option at one place; it need not be canonical."""
     return (*plan[:place], option, *plan[place + 1 :])
+
+
+def crossed(space: Space) -> list[Plan]:
+    """Return two random plans, and one that has every other option from the second."""
+    rng = random.Random(0)
+    first, second = space.sample(rng), space.sample(rng)
+    pairs = enumerate(zip(first, second, strict=True))
+    return [first, second, space.canonical([pair[place % 2] for place, pair in pairs])]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The distinct settings of one term's places in some plans."""
+
+    keys: list[int]
+    shown_by: list[int]
+    """A plan that has each."""
+    place: Ints
+    """Which of them each plan has."""
+
+    @classmethod
+    def of(cls, matrix: np.ndarray, places: Sequence[int], strides: Sequence[int]) -> Settings:
+        """Return those of `places` in a matrix of plans, shape (plans, choices)."""
+        if not places:
+            return cls([0], [0], np.zeros(len(matrix), np.int64))
+        keys = matrix[:, list(places)] @ np.array(strides, matrix.dtype)
+        kinds, first, place = np.unique(keys, return_index=True, return_inverse=True)
+        return cls(kinds.tolist(), first.tolist(), place)

@@ -16,13 +16,13 @@ from pathlib import Path
 from hwflow.edits.inherit import Inheritance, inheritance
 from hwflow.edits.operations import Option, find, fitting
 from hwflow.edits.quantizers import prepared
-from hwflow.edits.replace_edit import Replace, Trained, file_of
+from hwflow.edits.replace_edit import Replace, Trained, file_of, owned
 from hwflow.edits.sites import Site
 from hwflow.edits.sites import sites as sites_of
 from hwflow.edits.splice import check_sites
 from hwflow.errors import HwflowError, unknown_name
 from hwflow.network import Network
-from hwflow.space import Choice, Condition, Space, Value
+from hwflow.space import Apart, Choice, Condition, Space, Value
 from hwflow.workload import Workload
 
 OPERATION = "operation:"
@@ -76,6 +76,18 @@ class ReplacePart:
         """What some plans leave out -> the tensor that takes its place, "" where none does."""
         return self.inheritance.heirs
 
+    def apart(self, workload: Workload) -> Apart | None:
+        """Return which layers belong to which choice; None where bits reach beyond a site."""
+        owners: dict[str, str] = {}
+        loose: dict[str, tuple[int, ...]] = {}
+        for site, options in self.options.items():
+            found = owned(workload, site, options)
+            if found is None:
+                return None
+            owners |= dict.fromkeys(found[0], OPERATION + site.name)
+            loose[OPERATION + site.name] = found[1]
+        return Apart(owners, loose)
+
     def digest(self) -> str:
         """Return the SHA-256 of what a study must not mix: options, seed, which are trained."""
         sites = [(site.name, [o.name for o in options]) for site, options in self.options.items()]
@@ -111,7 +123,7 @@ def replace(
     options, or names of options or families; by default all that are known. "keep" is always one.
     A mapping gives the options of each site, and with them the sites.
     `trained` is a folder with the weights of trained options, <site>/<option>.safetensors (what
-    :mod:`hwflow.quality.distill` writes), or these by names; options without are random (from
+    :mod:`hwflow.distill` writes), or these by names; options without are random (from
     `seed` and both names) or, if they are made from the teacher, as good as that makes them.
 
     Raises HwflowError for unknown sites or options, sites that overlap, and a network without any.

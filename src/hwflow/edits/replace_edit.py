@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -23,13 +23,13 @@ from hwflow.edits.operations.teacher import cut_out, ends
 from hwflow.edits.quantizers import Prepared, prepared
 from hwflow.edits.remember import Remembered
 from hwflow.edits.sites import Site
-from hwflow.edits.splice import check_sites, spliced
+from hwflow.edits.splice import check_sites, exit_of, loose_of, renamed, spliced
 from hwflow.errors import HwflowError
 from hwflow.extract.call import is_quantizer
 from hwflow.network import Network
 from hwflow.running import seeded
 from hwflow.space import Legacy
-from hwflow.workload import Workload
+from hwflow.workload import FLOAT_BITS, Workload
 
 Trained = Path | Mapping[tuple[str, str], Mapping[str, Tensor]] | None
 """A folder with <site>/<option>.safetensors, or states by (name of the site, of the option)."""
@@ -166,6 +166,31 @@ _Table = dict[tuple[Site, Option], Workload]
 
 piece_of = _Pieces()
 """What hashing a workload would cost for each site of each plan is spared."""
+
+
+def owned(
+    workload: Workload, site: Site, options: Iterable[Option]
+) -> tuple[set[str], tuple[int, ...]] | None:
+    """Return the layers that options put at a site, its own included, and their loose parameters.
+
+    None where an option hands on other bits than the site's exit had: what reads it then costs
+    something else.
+    """
+    bits = {i.name: i.bits for i in workload.inputs} | {la.name: la.output_bits for la in workload}
+    if not bits[site.entry] == bits[site.exit] == FLOAT_BITS:
+        return None
+    names, loose = set(site.layers), []
+    for option in options:
+        if option.name == "keep":
+            loose.append(sum(loose_of(workload[name]) for name in site.layers))
+            continue
+        piece = piece_of(option, site, workload)
+        handed_on = site.entry == exit_of(site, piece, option.derived)
+        if not handed_on and piece[piece.outputs[0]].output_bits != FLOAT_BITS:
+            return None
+        names |= {renamed(site, layer.name, option.derived) for layer in piece}
+        loose.append(piece.loose_params)
+    return names, tuple(loose)
 
 
 class Replaceable:

@@ -16,6 +16,7 @@ from functools import cached_property
 
 from hwflow.coupling import couple
 from hwflow.edits.part import part_of
+from hwflow.errors import WorkloadError
 from hwflow.workload import VIEW_OPS, Layer, Workload
 
 CHW = tuple[int, int, int]
@@ -242,9 +243,17 @@ class _Finder:
             if layer.op == "conv" and layer.groups == 1 and layer.attr("tied") is None
         ]
         several = sum(self.workload[name].is_mac for name in site.layers) > 1
-        groups = couple(part_of(self.workload, site)).groups if several else ()
-        sizes = (group.size for group in groups if group.size > group.least)
-        return replace(site, kernel=max(kernels, default=0), inner=max(sizes, default=0))
+        inner = _inner(part_of(self.workload, site)) if several else 0
+        return replace(site, kernel=max(kernels, default=0), inner=inner)
+
+
+def _inner(part: Workload) -> int:
+    """Return the size of the largest group of channels, 0 where channels cannot be followed."""
+    try:
+        groups = couple(part).groups
+    except WorkloadError:
+        return 0
+    return max((group.size for group in groups if group.size > group.least), default=0)
 
 
 def _chw(shape: tuple[int, ...]) -> CHW:

@@ -43,7 +43,7 @@ def spliced(workload: Workload, pieces: Mapping[Site, tuple[Workload, bool]]) ->
     loose = workload.loose_params
     for layer in workload:
         if layer.name in gone:
-            loose -= _loose(layer)
+            loose -= loose_of(layer)
         new: tuple[Layer, ...] = (layer,) if layer.name not in gone else ()
         if layer.name in ends:
             site, piece, own = ends[layer.name]
@@ -113,6 +113,6 @@ def _reading(layer: Layer, alias: Mapping[str, str], bits: Mapping[str, int]) ->
     return made
 
 
-def _loose(layer: Layer) -> int:
+def loose_of(layer: Layer) -> int:
     """Return the parameters of a layer that count among the network's loose ones."""
     return int(str(layer.attr("loose", 0)))

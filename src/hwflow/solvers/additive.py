@@ -161,6 +161,7 @@ class _Builder:
         """Add every term of a table for some metrics."""
         columns = [table.metrics.index(name) for name in names]
         self._add_empty(names)
+        table.fill()
         for index, term in enumerate(table.terms):
             sites = [self._sites.index(place) for place in term.places if place in self._sites]
             values = table.table(index)[..., columns]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import torch
 from torch import Tensor, fx, nn
 
 from hwflow.edits.quantizers import Prepared, prepared
@@ -11,6 +12,8 @@ from hwflow.edits.sites import Site
 from hwflow.edits.trainable import TrainableGraph
 from hwflow.errors import HwflowError
 from hwflow.network import Network
+
+_SIZE = torch.ops.aten.sym_size.int
 
 
 def teacher_of(network: Network, site: Site) -> TrainableGraph:
@@ -29,7 +32,10 @@ def cut_out(ready: Prepared, site: Site) -> TrainableGraph:
     made = {entry: graph.placeholder("x")}
     made[entry].meta = {"val": entry.meta["val"]}
     for node in ready.graph.graph.nodes:
-        if node in nodes:
+        if _batch(node) and node in nodes:  # the entry's is the same
+            made[node] = graph.call_function(_SIZE, (made[entry], 0))
+            made[node].meta = dict(node.meta)
+        elif node in nodes:
             made[node] = graph.node_copy(node, made.__getitem__)
     output = graph.output(made[end])
     output.meta = {"val": end.meta["val"]}
@@ -56,13 +62,20 @@ def inside(ready: Prepared, site: Site) -> set[fx.Node]:
         for node in waiting.pop().all_input_nodes:
             if node is not entry and node not in found:
                 found.add(node)
-                waiting.append(node)
+                waiting += [] if _batch(node) else [node]
     if any(node.op == "placeholder" for node in found):
         raise HwflowError(
             f"The part {site.name!r} of {ready.name!r} reads an input of the network besides "
-            f"{site.entry!r} (its batch, say): it cannot be replaced. Leave this site out."
+            f"{site.entry!r} (its size, say): it cannot be replaced. Leave this site out."
         )
     return found
+
+
+def _batch(node: fx.Node) -> bool:
+    """Whether a node is the batch size of an input of the network."""
+    if node.target is not _SIZE or node.args[1] != 0:
+        return False
+    return isinstance(node.args[0], fx.Node) and node.args[0].op == "placeholder"
 
 
 def copy_tensors(source: nn.Module, target: nn.Module, paths: Iterable[str]) -> None:
