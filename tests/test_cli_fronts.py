@@ -25,7 +25,7 @@ def test_fronts_are_told_and_drawn(run, tmp_path, capsys):
         main(["fronts", f"one={run}", f"two={run}", "--page", str(page), "--svg", str(svg)])
     assert not left.value.code
     text = capsys.readouterr().out
-    assert text.count("networks; least latency_s") == 2
+    assert text.count("networks; least latency ") == 2
     assert "one (eyeriss, toy)" in text
     assert "two" in svg.read_text()
     assert page.stat().st_size > 100_000

@@ -224,7 +224,7 @@ def measuring_bar(quiet: bool) -> Iterator[Callable[[Measured], None]]:
 
 def built_lines(built: Mapping[str, Any]) -> Iterator[str]:
     """Yield what else is to be said of a built network: its test, its file, the runtime."""
-    machine = _machine_of(built["choices"])
+    machine = _machine_of(built.get("choices") or {})
     if machine:
         yield f"Its machine: {machine}."
     test = built["test"]
