@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hwflow.cli import main
-from hwflow.machine import load_machine, machine_names
+from hwflow.machine import device_names, load_machine, machine_names
 
 FILES = Path(__file__).parent / "machine" / "timeloop_files"
 
@@ -36,7 +36,7 @@ def test_the_list_of_machines_as_json_has_rates_areas_and_fpga_resources(
     assert code == 0
     found = json.loads(out)
     rows = {row["name"]: row for row in found["details"]}
-    assert found["machines"] == machine_names() == list(rows)
+    assert found["machines"] == [*machine_names(), *device_names()] == list(rows)
     assert rows["bismo"]["fpga"] == {"luts": pytest.approx(15301.12), "brams": 32}
     assert rows["eyeriss"]["fpga"] is None
     assert rows["eyeriss"]["peak_macs_per_s"] == pytest.approx(168 * 200e6)
