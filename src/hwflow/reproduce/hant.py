@@ -45,7 +45,7 @@ PER_SITE = 12
 IMAGES = 4000
 EPOCHS = 2.0
 """Passes over these images, for each option."""
-SCORED = 512
+SCORED = 256
 ANSWERS = 10
 OPTIONS = (
     "skip", "conv_bn_act_k3_g1", "conv_bn_act_k3_g2", "conv_bn_act_k3_g4", "conv_bn_act_k3_g8",
