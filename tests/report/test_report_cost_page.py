@@ -150,3 +150,26 @@ def test_operands_that_nobody_quantised_are_called_float(page: Page) -> None:
         dict.fromkeys([x.name for x in data.workload.mac_layers], 4), {}
     )
     assert "w4 a float" in Page(render_cost(replace(data, workload=narrow))).text
+
+
+def test_a_measured_network_has_no_energy_and_nothing_that_binds_it() -> None:
+    data = coarse_only()
+    layers = tuple(
+        replace(
+            row, bound_by="measured",
+            values={k: v for k, v in row.values.items() if k in ("latency_s", "macs")},
+        )
+        for row in data.cost.layers
+    )  # fmt: skip
+    cost = replace(
+        data.cost, layers=layers, standing={"latency_s": "measured", "macs": "exact"},
+        total={"latency_s": data.cost.total["latency_s"], "macs": data.cost.total["macs"]},
+    )  # fmt: skip
+    measured = replace(data, level="measured", cost=cost)
+    slowest = max(layers, key=lambda layer: layer.latency_s)
+    assert slowest.name in headline(measured)
+    assert "binds" not in headline(measured)
+    page = Page(render_cost(measured))
+    assert page.faults == []
+    assert "energy" not in page.text.split("The layers as bars")[0].lower()
+    assert "binds" not in page.text

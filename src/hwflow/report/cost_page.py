@@ -55,7 +55,7 @@ def render_cost(data: CostData) -> str:
         cost_page_data(data),
         data=data,
         headline=headline(data),
-        cards=[(words.NAMES[n], words.cost(n, data.cost.total.get(n))) for n in CARDS],
+        cards=[(words.NAMES[n], words.cost(n, data.cost.total[n])) for n in _known(CARDS, data)],
         rows=_totals(data),
         standings=words.STANDINGS,
         layer_columns=_headings(data),
@@ -101,10 +101,9 @@ def cost_page_data(data: CostData) -> dict[str, Any]:
 
 def headline(data: CostData) -> str:
     """Say in one or two sentences what the network costs, what binds it and what helps most."""
-    total = data.cost.total
-    start = f"{words.cost('latency_s', total.get('latency_s'))} and " + (
-        f"{words.cost('energy_j', total.get('energy_j'))}; {_binding(data)}."
-    )
+    known = _known(("latency_s", "energy_j"), data)
+    costs = " and ".join(words.cost(name, data.cost.total[name]) for name in known)
+    start = f"{costs}, {_binding(data)}." if _is_measured(data) else f"{costs}; {_binding(data)}."
     best = data.relief.total[0] if data.relief and data.relief.total else None
     if best is None or best.saved <= 0:
         return start
@@ -114,6 +113,10 @@ def headline(data: CostData) -> str:
 
 def _binding(data: CostData) -> str:
     """Say what takes most of the time, such as "layers that DRAM binds take 54 % of it"."""
+    if _is_measured(data):
+        slowest = max(data.cost.layers, key=lambda layer: layer.latency_s)
+        part = 100 * slowest.latency_s / (sum(x.latency_s for x in data.cost.layers) or 1)
+        return f"measured; of all layers {slowest.name} takes most, {part:.0f}{words.SPACE}%"
     times: dict[str, float] = {}
     for layer in data.cost.layers:
         times[layer.bound_by] = times.get(layer.bound_by, 0.0) + layer.latency_s
@@ -121,6 +124,16 @@ def _binding(data: CostData) -> str:
     whole = sum(times.values())
     share = f"{100 * times[most] / whole:.0f}{words.SPACE}%" if whole else "none"
     return f"layers that {_BOUNDS.get(most, most)} binds take {share} of the time"
+
+
+def _known(names: Sequence[str], data: CostData) -> list[str]:
+    """Return the metrics that the level gives."""
+    return [name for name in names if name in data.cost.total]
+
+
+def _is_measured(data: CostData) -> bool:
+    """Whether latencies were measured, so that what binds a layer is not known."""
+    return data.cost.standing.get("latency_s") == "measured"
 
 
 def _totals(data: CostData) -> list[tuple[str, str, str]]:
@@ -135,9 +148,10 @@ def _totals(data: CostData) -> list[tuple[str, str, str]]:
 
 def _headings(data: CostData) -> list[tuple[str, bool]]:
     """Return the headings of the table of layers, and whether a column holds numbers."""
-    costs = [(words.NAMES[name], True) for name in _COLUMNS]
+    costs = [(words.NAMES[name], True) for name in _known(_COLUMNS, data)]
     last = [("array used", True)] if data.reports else []
     reasons = "what binds it, and what helps" if data.relief else "bound by"
+    reasons = "how it is known" if _is_measured(data) else reasons
     return [("operator", False), ("output", True), ("bits", True), *costs, *last, (reasons, False)]
 
 
@@ -149,7 +163,7 @@ def _layer_rows(data: CostData) -> list[tuple[str, list[Cell], str]]:
     return [
         (
             row.name,
-            _cells(known[row.name], row, reports.get(row.name), bool(data.reports)),
+            _cells(known[row.name], row, reports.get(row.name), data),
             _reason(row, reliefs.get(row.name)),
         )
         for row in data.cost.layers
@@ -157,10 +171,11 @@ def _layer_rows(data: CostData) -> list[tuple[str, list[Cell], str]]:
     ]
 
 
-def _cells(layer: Layer, row: LayerCost, report: LayerReport | None, mapped: bool) -> list[Cell]:
+def _cells(layer: Layer, row: LayerCost, report: LayerReport | None, data: CostData) -> list[Cell]:
     shape = "x".join(map(str, layer.out_shape[1:]))
     bits = f"{_bits('w', layer.weight_bits)} {_bits('a', layer.input_bits[0])}"
-    costs = [Cell(words.cost(n, row.values.get(n)), row.values.get(n)) for n in _COLUMNS]
+    names = _known(_COLUMNS, data)
+    costs = [Cell(words.cost(n, row.values.get(n)), row.values.get(n)) for n in names]
     used = report.score.utilization if report else None
     share = Cell(words.NOTHING if used is None else f"{100 * used:.0f}{words.SPACE}%", used)
     return [
@@ -168,7 +183,7 @@ def _cells(layer: Layer, row: LayerCost, report: LayerReport | None, mapped: boo
         Cell(shape, None),
         Cell(bits if layer.is_mac else "", None),
         *costs,
-        *[share][:mapped],
+        *[share][: bool(data.reports)],
     ]
 
 
@@ -178,6 +193,8 @@ def _bits(operand: str, bits: int) -> str:
 
 def _reason(row: LayerCost, relief: LayerRelief | None) -> str:
     bound = _BOUNDS.get(row.bound_by, row.bound_by)
+    if bound == "measured":
+        return "Measured."
     return _unbroken(relief.sentence) if relief else f"{bound[0].upper()}{bound[1:]} binds."
 
 
