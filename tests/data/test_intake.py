@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from small_sets import network_for
@@ -34,6 +34,7 @@ def picture(height: int, width: int) -> Image.Image:
 def test_resizing_and_cropping_are_torchvisions(
     height: int, width: int, crop: int, resize: int, bicubic: bool
 ) -> None:
+    assume((height, width) != (crop, crop))  # such an image is taken whole, see Preprocess.size
     mode = InterpolationMode.BICUBIC if bicubic else InterpolationMode.BILINEAR
     preset = ImageClassification(crop_size=crop, resize_size=resize, interpolation=mode)
     mean, std = tuple(preset.mean), tuple(preset.std)

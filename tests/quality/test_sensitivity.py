@@ -196,3 +196,8 @@ def test_files_that_hold_no_table_are_refused(tmp_path, text):
     file.write_text(text)
     with pytest.raises(HwflowError, match="sensitivities"):
         Sensitivity.read(file)
+
+
+def test_a_missing_file_is_refused_with_the_command_that_writes_one(tmp_path):
+    with pytest.raises(HwflowError, match=r"No such file.*hwflow sensitivity"):
+        Sensitivity.read(tmp_path / "none.json")

@@ -135,7 +135,11 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise HwflowError(f"Cannot read the sensitivities in {path}: {error}.") from error
+        why = error.strerror if isinstance(error, OSError) else "it is no JSON"
+        raise HwflowError(
+            f"Cannot read the sensitivities in {path}: {why}. Give a file that "
+            "`hwflow sensitivity NET --quantize --data DATA --out FILE` wrote."
+        ) from error
     if not isinstance(found, dict):
         raise HwflowError(f"{path} holds no sensitivities. Give a file that was written by them.")
     return found
