@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import product
@@ -40,6 +39,7 @@ from hwflow.costs.terms import (
     terms,
 )
 from hwflow.errors import HwflowError
+from hwflow.files import whole
 from hwflow.problem import Problem
 from hwflow.space import Plan
 
@@ -164,11 +164,8 @@ class TermTable:
             )
             values = np.array(list(rows.values()), np.float64)
             held[f"values{index}"] = values.reshape(len(rows), len(self.metrics))
-        target = Path(path)
-        partial = target.with_name(f"{target.name}.{os.getpid()}.part")
-        with partial.open("wb") as file:
+        with whole(Path(path)) as part, part.open("wb") as file:
             np.savez_compressed(file, **held)
-        partial.replace(target)
 
     @classmethod
     def load(cls, path: Path | str, problem: Problem) -> TermTable:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
@@ -18,6 +17,7 @@ from hwflow.edits.operations import Option, teacher_of
 from hwflow.edits.operations.compressed import INPUTS
 from hwflow.edits.sites import Site
 from hwflow.errors import HwflowError
+from hwflow.files import whole
 from hwflow.network import Network
 from hwflow.quality.features import Features
 from hwflow.quality.fitting import Fitted, Fitting, Task, fit
@@ -124,9 +124,8 @@ def write_weights(module: nn.Module, path: Path) -> None:
     state = module.state_dict()
     tensors = {name: v.detach().contiguous().clone() for name, v in state.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    save_file(tensors, part)
-    part.replace(path)
+    with whole(path) as part:
+        save_file(tensors, part)
 
 
 def _made(

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from hwflow.errors import MachineError
+from hwflow.files import whole
 
 VERSION = 1
 COLUMNS = ("key", "latency_s", "low_s", "high_s", "wall_s", "rounds", "layer")
@@ -156,13 +157,11 @@ class LatencyTable:
 
     def write_csv(self, path: Path) -> None:
         """Write all entries as a CSV file, replaced in one step."""
-        draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-        with draft.open("w", newline="", encoding="utf-8") as file:
+        with whole(path) as part, part.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
             for key, e in sorted(self.items()):
                 writer.writerow([key, e.latency_s, e.low_s, e.high_s, e.wall_s, e.rounds, e.layer])
-        draft.replace(path)
 
 
 def read_csv(path: Path) -> dict[str, Latency]:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, fx
 
 from hwflow.errors import HwflowError, unknown_name
+from hwflow.files import whole
 from hwflow.units import show
 
 HEAD = "features.json"
@@ -129,8 +130,8 @@ def record(
     than `most_bytes` or the disk has, for a folder of another key, for too few images, and for
     values that do not fit `kind`.
     """
-    whole = hashlib.sha256(f"{key} {images} {kind}".encode()).hexdigest()
-    known = _known(folder, whole)
+    digest = hashlib.sha256(f"{key} {images} {kind}".encode()).hexdigest()
+    known = _known(folder, digest)
     missing = {name: node for name, node in nodes.items() if name not in known}
     if missing:
         folder.mkdir(parents=True, exist_ok=True)
@@ -139,8 +140,9 @@ def record(
         _check_size(missing, known, images, folder, kind, most_bytes)
         _write(graph, missing, inputs, images, folder, kind, on_images)
         known = (*known, *missing)
-        _replace_text(folder / HEAD, json.dumps({"key": whole, "images": images, "names": known}))
-    return Features(folder, images, known, whole)
+        with whole(folder / HEAD) as part:
+            part.write_text(json.dumps({"key": digest, "images": images, "names": known}))
+    return Features(folder, images, known, digest)
 
 
 def _known(folder: Path, key: str) -> tuple[str, ...]:
@@ -269,9 +271,3 @@ class _Writer(fx.Interpreter):
         self._files.clear()
         for part in self._parts.values():
             part.unlink(missing_ok=True)
-
-
-def _replace_text(path: Path, text: str) -> None:
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(text)
-    part.replace(path)

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from hwflow.errors import HwflowError
+from hwflow.files import whole
 from hwflow.space import Plan, Space, Value
 
 Figure = Literal["loss", "accuracy"]
@@ -125,9 +125,8 @@ def _tuples(value: Any) -> Any:
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
     """Write JSON, replacing the file in one step."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    partial.write_text(json.dumps(data))
-    partial.replace(path)
+    with whole(path) as part:
+        part.write_text(json.dumps(data))
 
 
 def read_json(path: Path) -> dict[str, Any]:

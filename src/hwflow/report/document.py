@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -19,6 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from hwflow.errors import HwflowError
+from hwflow.files import whole
 
 
 def document(
@@ -48,12 +48,10 @@ def write_page(text: str, path: str | Path) -> None:
     Raises HwflowError when the file cannot be written.
     """
     target = Path(path)
-    draft = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        draft.write_text(text, encoding="utf-8", newline="\n")
-        draft.replace(target)
+        with whole(target) as part:
+            part.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise HwflowError(
             f"Cannot write the report {target}: {error.strerror or error}. "
             "Give a path in a folder that exists and may be written to."

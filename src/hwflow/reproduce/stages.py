@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hwflow.errors import HwflowError, unknown_name
+from hwflow.files import whole
 
 if TYPE_CHECKING:
     from hwflow.data import Data
@@ -98,9 +99,8 @@ def kept(path: Path, make: Callable[[], Plain]) -> Plain:
         return dict(json.loads(path.read_text()))
     found = make()
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(found, indent=1) + "\n")
-    part.replace(path)
+    with whole(path) as part:
+        part.write_text(json.dumps(found, indent=1) + "\n")
     return found
 
 

@@ -6,7 +6,6 @@ is replaced as a whole. Its header tells the run it belongs to.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from hwflow.errors import HwflowError
+from hwflow.files import whole
 from hwflow.learned_grids import Grid, learned_grids
 from hwflow.train.average import Average
 from hwflow.train.stream import Place
@@ -130,6 +130,5 @@ class Checkpoint:
             "epoch": str(state.place.epoch), "batch": str(state.place.batch),
         }  # fmt: skip
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        part = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
-        save_file(tensors, part, metadata=head)
-        part.replace(self.path)
+        with whole(self.path) as part:
+            save_file(tensors, part, metadata=head)

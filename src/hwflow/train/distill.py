@@ -7,7 +7,6 @@ L = (1 - a) CE(z, y) + a T^2 KL(softmax(z_teacher / T) || softmax(z / T)).
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hwflow.files import whole
 from hwflow.network import Network
 from hwflow.running import evaluating, output, state_digest
 from hwflow.train.stream import Place
@@ -90,10 +90,8 @@ class _Teacher:
         if path.exists():
             return torch.from_numpy(np.load(path, allow_pickle=False))
         answer = self._answer(inputs)
-        part = path.with_suffix(f".{os.getpid()}.part")
-        with part.open("wb") as file:
+        with whole(path) as part, part.open("wb") as file:
             np.save(file, answer.numpy(), allow_pickle=False)
-        part.replace(path)
         return answer
 
     def _answer(self, inputs: Tensor) -> Tensor:

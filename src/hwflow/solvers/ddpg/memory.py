@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +9,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from hwflow.errors import HwflowError
+from hwflow.files import whole
 
 
 def save_agent(agent: Any, path: Path | str) -> None:
     """Write the weights of all networks of a Stable-Baselines3 agent."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f"{target.name}.{os.getpid()}.part")
     state = agent.policy.state_dict()
-    save_file({name: value.detach().clone().contiguous() for name, value in state.items()}, part)
-    part.replace(target)
+    with whole(target) as part:
+        save_file({n: value.detach().clone().contiguous() for n, value in state.items()}, part)
 
 
 def load_agent(agent: Any, path: Path | str) -> None:
