@@ -23,9 +23,14 @@ def test_what_was_written_takes_the_place_of_the_file(tmp_path: Path) -> None:
 def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, error) -> None:
     path = tmp_path / "net.json"
     path.write_text("old")
-    with pytest.raises(error), whole(path) as part:
-        part.write_text("half")
-        raise error
+
+    def write_half() -> None:
+        with whole(path) as part:
+            part.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        write_half()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -10,13 +10,7 @@ from typing import Any
 from torch import fx
 
 from hwflow.distill.jobs import Clock, Pair, Progress, Progressing, answers, check_known, pairs_of
-from hwflow.distill.tasks import (
-    Distilled,
-    Group,
-    Work,
-    learns,
-    train_group,
-)
+from hwflow.distill.tasks import Distilled, Group, Work, distilled_key, learns, train_group
 from hwflow.edits.operations import Option
 from hwflow.edits.quantizers import Prepared, prepared
 from hwflow.edits.sites import Site
@@ -111,7 +105,7 @@ class _Run:
         self._names = [(sites[i].name, options[j].name) for i, j in pairs]
         self._found: dict[tuple[str, str], Distilled] = {}
         for names in self._names:
-            known = study.recall(_key(*names))
+            known = study.recall(distilled_key(*names))
             if known is not None and known["failed"] is None:
                 self._found[names] = Distilled.from_json(known)
         self.missing = [
@@ -133,7 +127,7 @@ class _Run:
         for group, found in answers(work, groups, train_group, workers):
             done += group.work
             for each in found:
-                self._study.remember(_key(each.site, each.option), each.to_json())
+                self._study.remember(distilled_key(each.site, each.option), each.to_json())
                 self._found[each.site, each.option] = each
                 if self._tell is not None:
                     count, total = len(self._found), len(self._names)
@@ -142,10 +136,6 @@ class _Run:
     def results(self) -> tuple[Distilled, ...]:
         """Return what was found, by site and option."""
         return tuple(self._found[names] for names in self._names)
-
-
-def _key(site: str, option: str) -> str:
-    return f"distilled {site} {option}"
 
 
 def _check(images: int, held: int, workers: int, together: int) -> None:

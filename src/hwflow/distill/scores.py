@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,11 +21,12 @@ from torch import nn
 
 from hwflow.data.split import Split, Stream
 from hwflow.distill.jobs import Clock, Pair, Progress, Progressing, answers, pairs_of
-from hwflow.distill.tasks import KNOWN, Group, learns, made_option, weights_file
+from hwflow.distill.tasks import KNOWN, Group, distilled_key, learns, made_option
 from hwflow.edits.operations import Option, teacher_of
 from hwflow.edits.operations.compressed import INPUTS
 from hwflow.edits.quantizers import prepared
 from hwflow.edits.replace import OPERATION
+from hwflow.edits.replace_edit import file_of
 from hwflow.edits.sites import Site
 from hwflow.errors import HwflowError
 from hwflow.network import Network
@@ -64,7 +66,7 @@ class Scores:
             raise HwflowError(f"The option {option!r} at {site!r} was not scored. Score it first.")
         return found
 
-    @property
+    @cached_property
     def _table(self) -> dict[tuple[str, str], Scored]:
         return {(row.site, row.option): row for row in self.rows}
 
@@ -157,7 +159,7 @@ class _Run:
     def check_trained(self) -> None:
         """Leave out what failed; raise HwflowError for what was never trained."""
         for pair, (site, option) in list(self._names.items()):
-            known = self._study.recall(f"distilled {site} {option}")
+            known = self._study.recall(distilled_key(site, option))
             if known is None:
                 raise HwflowError(
                     f"The option {option!r} at {site!r} was not distilled in this folder. "
@@ -197,7 +199,7 @@ def score_group(group: Group, bench: _Bench) -> list[Scored]:
     for number in group.options:
         option = bench.options[number]
         module = made_option(option, site, teacher, bench.seed)
-        _load(module, option, weights_file(bench.weights, site.name, option.name))
+        _load(module, option, file_of(bench.weights, site, option))
         got = detour.measure(module)
         lost = (got.loss - bench.teacher.loss, bench.teacher.accuracy - got.accuracy)
         found.append(Scored(site.name, option.name, *lost))

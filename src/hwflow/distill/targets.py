@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from hwflow.cost import CostModel
 from hwflow.costs.measured.fill import gathered
@@ -27,13 +28,21 @@ def option_costs(
 
     Those that do not fit the site or that the model cannot cost are left out.
     """
+    return _costs(_pieces(workload, site, options), machine, model)
+
+
+def _pieces(workload: Workload, site: Site, options: Sequence[Option]) -> dict[str, Workload]:
+    """Return what would stand at a site with each option that fits, by name."""
+    return {o.name: o.piece(site, workload) for o in options if o.fits(site)}
+
+
+def _costs(
+    pieces: Mapping[str, Workload], machine: Accelerator, model: CostModel
+) -> dict[str, OptionCost]:
     found = {}
-    for option in options:
-        if option.fits(site):
-            try:
-                found[option.name] = _cost(option.piece(site, workload), machine, model)
-            except HwflowError:
-                continue
+    for name, piece in pieces.items():
+        with suppress(HwflowError):
+            found[name] = _cost(piece, machine, model)
     return found
 
 
@@ -60,11 +69,10 @@ def promising_options(
     See :func:`hwflow.quality.promising.promising`; for `chosen` of :func:`hwflow.distill.distill`.
     """
     names = [option.name for option in options]
+    pieces = {site.name: _pieces(workload, site, options) for site in sites}
     if isinstance(machine, Device) and isinstance(model, Measured):
-        fitting = [(o, site) for site in sites for o in options if o.fits(site)]
-        gathered(machine, (o.piece(site, workload) for o, site in fitting), model.measuring)
-    found = {}
-    for site in sites:
-        costs = option_costs(workload, site, options, machine, model)
-        found[site.name] = promising(names, costs, keep, alpha=alpha, beta=beta)
-    return found
+        gathered(machine, (p for row in pieces.values() for p in row.values()), model.measuring)
+    return {
+        site: promising(names, _costs(row, machine, model), keep, alpha=alpha, beta=beta)
+        for site, row in pieces.items()
+    }

@@ -15,6 +15,7 @@ from torch import nn
 
 from hwflow.edits.operations import Option, teacher_of
 from hwflow.edits.operations.compressed import INPUTS
+from hwflow.edits.replace_edit import file_of
 from hwflow.edits.sites import Site
 from hwflow.errors import HwflowError
 from hwflow.files import whole
@@ -62,6 +63,11 @@ class Distilled:
                       "error": float("inf") if error is None else error})  # fmt: skip
 
 
+def distilled_key(site: str, option: str) -> str:
+    """Return under which key a run's study holds what became of an option at a site."""
+    return f"distilled {site} {option}"
+
+
 @dataclass(frozen=True)
 class Group:
     """Options of one site that are trained side by side."""
@@ -100,7 +106,7 @@ def train_group(group: Group, work: Work) -> list[Distilled]:
     done = [_distilled(site.name, name, made[name], found) for name, found in fitted.items()]
     for found in done:
         if found.steps and found.failed is None:
-            write_weights(made[found.option], weights_file(work.weights, site.name, found.option))
+            write_weights(made[found.option], file_of(work.weights, site, options[found.option]))
     return [*done, *(_failure(site.name, name, why) for name, why in failed.items())]
 
 
@@ -112,11 +118,6 @@ def starts_warm(option: Option) -> bool:
 def learns(option: Option) -> bool:
     """Whether an option has anything to learn; else it is measured only."""
     return option.family not in MEASURED
-
-
-def weights_file(folder: Path, site: str, option: str) -> Path:
-    """Return where the trained weights of an option at a site lie."""
-    return folder / site / f"{option}.safetensors"
 
 
 def write_weights(module: nn.Module, path: Path) -> None:

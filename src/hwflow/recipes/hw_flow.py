@@ -199,10 +199,14 @@ def agent(seed: int, folder: Path, problem: Problem, before: Stage | None) -> DD
 
 def promoted(stage: Stage) -> tuple[Plan, ...]:
     """Return the plans of a level that were worth most, best first."""
+    return tuple(trial.plan for trial in ranked(stage)[:PROMOTED])
+
+
+def ranked(stage: Stage) -> list[Trial]:
+    """Return the trials within a level's limits, best first, of equals the earlier ones."""
     with Study.read(stage.folder) as study:
-        scored = [t for t in study.trials() if t.feasible and t.quality is not None]
-    best = sorted(scored, key=lambda trial: (-trial.value(QUALITY), trial.number))
-    return tuple(trial.plan for trial in best[:PROMOTED])
+        feasible = [trial for trial in study.trials() if trial.feasible]
+    return sorted(feasible, key=lambda trial: -trial.value(QUALITY))
 
 
 def eased(problem: Problem, plan: Plan) -> Plan:

@@ -97,6 +97,7 @@ def transform_stage(settings: Settings, case: Case) -> Plain:
     """Transform, and say what stands where, what it costs, and how additive the problem was."""
     found = transformed(settings, case)
     trials = _answers(found)
+    added = _added(found, trials)
     best = found.best
     val = settings.splits(settings.network(case.network)).val
     accuracy = Accuracy(val, limit=200 if settings.quick else None)
@@ -112,11 +113,11 @@ def transform_stage(settings: Settings, case: Case) -> Plain:
             {
                 "log_likelihood": t.quality,
                 "latency_s": t.total["latency_s"],
-                "added": _added(found, t),
+                "added": sum_,
             }
-            for t in trials
+            for t, sum_ in zip(trials, added, strict=True)
         ],
-        "rank_correlation": _correlation(found, trials),
+        "rank_correlation": _correlation(added, trials),
     }  # fmt: skip
 
 
@@ -128,20 +129,18 @@ def _shares(found: Transformed) -> dict[str, float]:
 def _answers(found: Transformed) -> list[Trial]:
     """Return the answers that were scored as a whole, in their order."""
     with Study.read(found.answers) as study:
-        trials = [t for t in study.trials() if t.feasible and t.quality is not None]
-    return sorted(trials, key=lambda trial: trial.number)
+        return [trial for trial in study.trials() if trial.feasible]
 
 
-def _added(found: Transformed, trial: Trial) -> float:
-    """Return the rise of the cross-entropy as the scores add it up."""
+def _added(found: Transformed, trials: list[Trial]) -> list[float]:
+    """Return by how much the cross-entropy rises as the scores add it up."""
     losses = found.scores.losses(found.problem.space, "loss")
-    choices = found.problem.space.choices
-    return float(sum(losses[c.name][o] for c, o in zip(choices, trial.plan, strict=True)))
+    rows = [losses[choice.name] for choice in found.problem.space.choices]
+    return [float(sum(row[o] for row, o in zip(rows, t.plan, strict=True))) for t in trials]
 
 
-def _correlation(found: Transformed, trials: list[Trial]) -> float | None:
+def _correlation(added: list[float], trials: list[Trial]) -> float | None:
     """Return Spearman's rank correlation of added scores and what whole networks lose."""
-    added = [_added(found, trial) for trial in trials]
     truth = [trial.quality for trial in trials]
     if len({*added}) < 2 or len({*truth}) < 2:
         return None
@@ -149,7 +148,7 @@ def _correlation(found: Transformed, trials: list[Trial]) -> float | None:
 
 
 def _family(option: str) -> str:
-    return next((o.family for o in find() if o.name == option), option)
+    return find((option,))[-1].family
 
 
 def tune_stage(settings: Settings, case: Case) -> Plain:

@@ -11,9 +11,8 @@ from functools import partial
 
 from hwflow.front import Trial
 from hwflow.network import Network
-from hwflow.problem import QUALITY
 from hwflow.quality.accuracy import Accuracy
-from hwflow.recipes.hw_flow import Refined, hw_flow
+from hwflow.recipes.hw_flow import Refined, hw_flow, ranked
 from hwflow.reproduce.any_graph import any_graph_stage
 from hwflow.reproduce.hardware_side import hardware_side_stage
 from hwflow.reproduce.pruning import (
@@ -39,7 +38,6 @@ from hwflow.reproduce.pruning_solvers import (
 )
 from hwflow.reproduce.stages import Plain, Settings, Stage
 from hwflow.reproduce.tuning import RATE, baseline, length, paired, tuned
-from hwflow.study import Study
 
 FINALISTS = 8
 """Plans of a search that are scored on all validation images before one is taken."""
@@ -75,9 +73,7 @@ def taken(settings: Settings, found: Refined, network: Network) -> tuple[Trial, 
     """Return the plan that is best on the whole validation split, of the best in the search."""
     stage = found.stages[-1]
     quality = Accuracy(settings.splits(network).val)
-    with Study.read(stage.folder) as study:
-        scored = [t for t in study.trials() if t.feasible and t.quality is not None]
-    best = sorted(scored, key=lambda trial: (-trial.value(QUALITY), trial.number))[:FINALISTS]
+    best = ranked(stage)[:FINALISTS]
     worth = [quality.score(trial.plan, stage.problem.space.apply) for trial in best]
     index = max(range(len(best)), key=worth.__getitem__)
     return best[index], worth[index]

@@ -86,7 +86,7 @@ def _curves(
             with Study.read(settings.out / run) as study:
                 trials = [t for t in study.trials() if t.quality is not None]
             best, curve = None, []
-            for trial in sorted(trials, key=lambda t: t.number):
+            for trial in trials:  # in the order of their numbers
                 if trial.feasible:
                     best = max(best or 0.0, trial.value(QUALITY))
                 curve.append(best)

@@ -121,9 +121,7 @@ def free_problem(settings: Settings, name: str, machine: str, level: str = "fine
 def trials_of(folder: Path) -> list[Trial]:
     """Return the plans that a run has evaluated, in their order."""
     with Study.read(folder) as study:
-        return sorted(
-            (t for t in study.trials() if t.quality is not None), key=lambda trial: trial.number
-        )
+        return [trial for trial in study.trials() if trial.quality is not None]
 
 
 def shares(problem: Problem, total: Mapping[str, float]) -> dict[str, float]:
