@@ -100,6 +100,10 @@ class Problem:
             for row, cost in enumerate(self.cost.costs(designs))
         ]
 
+    def total(self, plan: Plan) -> dict[str, float]:
+        """Return the total costs of one plan by metric name."""
+        return {name: float(values[0]) for name, values in self.totals([plan]).items()}
+
     def totals(self, plans: Sequence[Plan]) -> dict[str, Floats]:
         """Return total costs by metric name, arrays of shape (plans,)."""
         table = self.bit_costs(plans) if plans else None

@@ -169,14 +169,14 @@ def _together(
 
 def _sentence(problem: Problem, nearest: Mapping[str, Plan], joint: Plan) -> str:
     machine = problem.machine.name
-    least = {n: float(problem.totals([plan])[n][0]) for n, plan in nearest.items()}
+    least = {name: problem.total(plan)[name] for name, plan in nearest.items()}
     beyond = [
         (least[n] / limit, n, limit) for n, limit in problem.below.items() if least[n] > limit
     ]
     if beyond:
         _, name, limit = max(beyond)
         return _one_limit(problem, name, limit, least[name], nearest[name])
-    totals = {name: float(values[0]) for name, values in problem.totals([joint]).items()}
+    totals = problem.total(joint)
     return (
         f"No plan meets {problem.below} together on {machine}, though each limit alone can be met. "
         f"The nearest of {_count(problem.space)} plans has {_listed(problem, totals)}. "

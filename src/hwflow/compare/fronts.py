@@ -82,7 +82,7 @@ def _whole(run: Run, folder: Path, problem: Problem | None) -> Mapping[str, floa
     """Return what the default plan costs."""
     plan = tuple(int(choice["default"]) for choice in run.settings["space"])
     if problem is not None:
-        return {name: float(values[0]) for name, values in problem.totals([plan]).items()}
+        return problem.total(plan)
     with Study.read(folder) as study:
         known = study.get(plan)
     if known is None:

@@ -25,13 +25,12 @@ from hwflow.coupling.groups import Mask
 from hwflow.design import Design
 from hwflow.edits.branch_graph import Removal, removal
 from hwflow.edits.prune_graph import pruned
-from hwflow.edits.quantizers import Prepared, prepared
+from hwflow.edits.quantizers import Prepared, prepared_in_floats
 from hwflow.edits.reconstruct import Wanted, images_of, reconstruct, wanted
 from hwflow.edits.remember import Remembered
 from hwflow.edits.survey import Survey
 from hwflow.edits.trainable import TrainableGraph
 from hwflow.errors import HwflowError, unknown_name
-from hwflow.extract.call import is_quantizer
 from hwflow.network import Network
 from hwflow.train import restate
 
@@ -175,13 +174,11 @@ class Prunable:
 @Remembered
 def prunable(network: Network) -> Prunable:
     """Export the network; raises HwflowError when it is quantised already."""
-    ready = prepared(network)
-    if any(is_quantizer(node) for node in ready.graph.graph.nodes):
-        raise HwflowError(
-            f"Network {network.name!r} is quantised: scales belong to the channels they were "
-            "computed with. Prune it first and quantise the result."
-        )
-    return Prunable(ready)
+    why = (
+        "scales belong to the channels they were computed with. Prune it first and quantise the "
+        "result."
+    )
+    return Prunable(prepared_in_floats(network, why))
 
 
 def _not_followed(name: str, faults: Mapping[str, str]) -> str:

@@ -210,6 +210,14 @@ def prepared(network: Network) -> Prepared:
     return Prepared(network.name, graph, read_graph(graph, network.name), network.calibration)
 
 
+def prepared_in_floats(network: Network, why: str) -> Prepared:
+    """Return a network's export; HwflowError ending in `why` where it is quantised already."""
+    ready = prepared(network)
+    if any(is_quantizer(node) for node in ready.graph.graph.nodes):
+        raise HwflowError(f"Network {network.name!r} is quantised: {why}")
+    return ready
+
+
 def quantized(
     ready: Prepared,
     weights: Mapping[str, int],

@@ -20,12 +20,11 @@ from hwflow.edits.operations.compressed import INPUTS
 from hwflow.edits.operations.option import Option, seed_of
 from hwflow.edits.operations.pieces import graph_of
 from hwflow.edits.operations.teacher import cut_out, ends
-from hwflow.edits.quantizers import Prepared, prepared
+from hwflow.edits.quantizers import Prepared, prepared_in_floats
 from hwflow.edits.remember import Remembered
 from hwflow.edits.sites import Site
 from hwflow.edits.splice import check_sites, exit_of, loose_of, renamed, spliced
 from hwflow.errors import HwflowError
-from hwflow.extract.call import is_quantizer
 from hwflow.network import Network
 from hwflow.running import seeded
 from hwflow.space import Legacy
@@ -238,10 +237,8 @@ class _Until(fx.Interpreter):
 @Remembered
 def replaceable(network: Network) -> Replaceable:
     """Export the network; raises HwflowError when it is quantised already."""
-    ready = prepared(network)
-    if any(is_quantizer(node) for node in ready.graph.graph.nodes):
-        raise HwflowError(
-            f"Network {network.name!r} is quantised: scales belong to what they were computed "
-            "with. Replace operations first and quantise the result."
-        )
-    return Replaceable(ready)
+    why = (
+        "scales belong to what they were computed with. Replace operations first and quantise the "
+        "result."
+    )
+    return Replaceable(prepared_in_floats(network, why))

@@ -24,28 +24,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hwflow import loop
-from hwflow.cost import CostModel, Limits
-from hwflow.costs.coarse import Coarse
-from hwflow.costs.fine import Fine
-from hwflow.costs.fine.cache import user_file
-from hwflow.costs.mid import Mid
+from hwflow.cost import Limits
 from hwflow.data import Data
 from hwflow.edits.prune import prune
-from hwflow.front import Front, Trial
+from hwflow.front import Trial
 from hwflow.loop import Progress
 from hwflow.network import Network
 from hwflow.problem import QUALITY, Problem
 from hwflow.quality.accuracy import Accuracy
+from hwflow.recipes.levels import LEVELS, Stage, Stages, budgets, eased
 from hwflow.solvers.ddpg import DDPG
-from hwflow.solvers.steps import steps_of
 from hwflow.space import Plan, Space
-from hwflow.study import Study
 
 KEEP = (0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
-
-LEVELS: Mapping[str, Callable[[], CostModel]] = {
-    "coarse": Coarse, "mid": Mid, "fine": lambda: Fine(cache=user_file()),
-}  # fmt: skip
 
 SHARES = {"coarse": 0.3, "mid": 0.2, "fine": 0.5}
 """Of the evaluations, by level."""
@@ -53,26 +44,8 @@ SHARES = {"coarse": 0.3, "mid": 0.2, "fine": 0.5}
 AGENT = "agent.safetensors"
 """What the agent of a level has learnt, in the level's folder."""
 
-HALVINGS = 10
-"""Bisections for the share by which a plan is made leaner."""
-
 PROMOTED = 4
 """Plans of a level that the next one walks along first."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One level's search."""
-
-    level: str
-    problem: Problem
-    front: Front
-    folder: Path
-
-    @property
-    def best(self) -> Trial:
-        """The most accurate plan within the level's limits."""
-        return self.front.pick("most accurate")
 
 
 @dataclass(frozen=True)
@@ -92,10 +65,8 @@ class Shift:
 
 
 @dataclass(frozen=True)
-class Refined:
-    """The levels in their order."""
-
-    stages: tuple[Stage, ...]
+class Refined(Stages):
+    """The levels in their order, and what changed between them."""
 
     @property
     def best(self) -> Trial:
@@ -103,15 +74,9 @@ class Refined:
         return self.stages[-1].best
 
     @property
-    def problem(self) -> Problem:
-        """The problem of the last level."""
-        return self.stages[-1].problem
-
-    @property
     def shifts(self) -> tuple[Shift, ...]:
         """What changed between the levels."""
-        pairs = zip(self.stages, self.stages[1:], strict=False)
-        return tuple(shift(before, after) for before, after in pairs)
+        return tuple(shift(before, after) for before, after in self.steps)
 
 
 def hw_flow(
@@ -140,13 +105,11 @@ def hw_flow(
     """
     space = pruning_space(network, data, calibration, keep, branches)
     quality = Accuracy(data.val, limit=images)
-    whole = sum(SHARES[level] for level in levels)
     stages: list[Stage] = []
-    for level in levels:
+    for level, budget in budgets(evaluations, levels, SHARES).items():
         problem = problem_at(level, space, on, below)
         folder = Path(out) / level
         solver = agent(seed, folder, problem, stages[-1] if stages else None)
-        budget = max(2, round(evaluations * SHARES[level] / whole))
         front = loop.search(
             problem, quality, solver, folder, evaluations=budget, seed=seed, qualities=qualities,
             on_trial=on_trial,
@@ -199,44 +162,13 @@ def agent(seed: int, folder: Path, problem: Problem, before: Stage | None) -> DD
 
 def promoted(stage: Stage) -> tuple[Plan, ...]:
     """Return the plans of a level that were worth most, best first."""
-    return tuple(trial.plan for trial in ranked(stage)[:PROMOTED])
-
-
-def ranked(stage: Stage) -> list[Trial]:
-    """Return the trials within a level's limits, best first, of equals the earlier ones."""
-    with Study.read(stage.folder) as study:
-        feasible = [trial for trial in study.trials() if trial.feasible]
-    return sorted(feasible, key=lambda trial: -trial.value(QUALITY))
-
-
-def eased(problem: Problem, plan: Plan) -> Plan:
-    """Return the plan with every choice leaner by the same share, as little as the limits ask."""
-    steps = steps_of(problem)
-    ranks = [step.order.index(plan[step.place]) for step in steps]
-
-    def leaner(share: float) -> Plan:
-        found = list(plan)
-        for step, rank in zip(steps, ranks, strict=True):
-            found[step.place] = step.option(round(rank * share))
-        return problem.space.canonical(found)
-
-    def kept(share: float) -> bool:
-        totals = problem.totals([leaner(share)])
-        return not problem.below.broken({name: float(v[0]) for name, v in totals.items()})
-
-    low, high = 0.0, 1.0
-    if kept(high):
-        return plan
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if kept(middle) else (low, middle)
-    return leaner(low)
+    return tuple(trial.plan for trial in stage.ranked()[:PROMOTED])
 
 
 def shift(before: Stage, after: Stage) -> Shift:
     """Return what changed from a level to the next."""
     old, new, problem = before.best, after.best, after.problem
-    total = {name: float(v[0]) for name, v in problem.totals([old.plan]).items()}
+    total = problem.total(old.plan)
     whole = problem.cost.cost(problem.design).total
     names = [name for name, _ in problem.below.items()]
     values = problem.space.values(old.plan), problem.space.values(new.plan)

@@ -39,7 +39,7 @@ from hwflow.network import Network
 from hwflow.problem import QUALITY, Problem
 from hwflow.quality.accuracy import Accuracy
 from hwflow.quality.sensitivity import sensitivities
-from hwflow.recipes.hw_flow import LEVELS, eased
+from hwflow.recipes.levels import LEVELS, Stage, Stages, budgets, eased
 from hwflow.solvers.nsga2 import NSGA2
 from hwflow.solvers.surrogate import seeds
 from hwflow.space import Plan, Space
@@ -64,16 +64,6 @@ OPERATIONS = "bit_ops"
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One level's search."""
-
-    level: str
-    problem: Problem
-    front: Front
-    folder: Path
-
-
-@dataclass(frozen=True)
 class Shift:
     """How the front of a level looks at the next one."""
 
@@ -93,10 +83,8 @@ class Shift:
 
 
 @dataclass(frozen=True)
-class Refined:
-    """The levels in their order."""
-
-    stages: tuple[Stage, ...]
+class Refined(Stages):
+    """The levels in their order, and how the front moved between them."""
 
     @property
     def front(self) -> Front:
@@ -104,15 +92,9 @@ class Refined:
         return self.stages[-1].front
 
     @property
-    def problem(self) -> Problem:
-        """The problem of the last level."""
-        return self.stages[-1].problem
-
-    @property
     def shifts(self) -> tuple[Shift, ...]:
         """How the front moved between the levels."""
-        pairs = zip(self.stages, self.stages[1:], strict=False)
-        return tuple(shift(before, after) for before, after in pairs)
+        return tuple(shift(before, after) for before, after in self.steps)
 
 
 def hw_flowq(
@@ -145,16 +127,14 @@ def hw_flowq(
     """
     space = quantization_space(network, data, bits, calibration)
     quality = Accuracy(data.val, limit=images)
-    whole = sum(SHARES[level] for level in levels)
     stages: list[Stage] = []
-    for level in levels:
+    for level, budget in budgets(evaluations, levels, SHARES).items():
         problem = problem_at(level, space, on, below, single)
         if stages:
             first = promoted(problem, stages[-1].front, population)
         else:
             first = programmed(problem, data, seeded, population, Path(out)) if seeded else ()
         solver = NSGA2(seed=seed, population=population, first=first)
-        budget = max(2, round(evaluations * SHARES[level] / whole))
         folder = Path(out) / level
         front = loop.search(
             problem, quality, solver, folder, evaluations=budget, seed=seed, qualities=qualities,
@@ -211,8 +191,7 @@ def costed(
 
 def default_costs(problem: Problem) -> dict[str, float]:
     """Return what the default plan costs."""
-    totals = problem.totals([problem.space.default])
-    return {name: float(values[0]) for name, values in totals.items()}
+    return problem.total(problem.space.default)
 
 
 def shares(problem: Problem) -> Mapping[str, float]:

@@ -12,7 +12,7 @@ from functools import partial
 from hwflow.front import Trial
 from hwflow.network import Network
 from hwflow.quality.accuracy import Accuracy
-from hwflow.recipes.hw_flow import Refined, hw_flow, ranked
+from hwflow.recipes.hw_flow import Refined, hw_flow
 from hwflow.reproduce.any_graph import any_graph_stage
 from hwflow.reproduce.hardware_side import hardware_side_stage
 from hwflow.reproduce.pruning import (
@@ -73,7 +73,7 @@ def taken(settings: Settings, found: Refined, network: Network) -> tuple[Trial, 
     """Return the plan that is best on the whole validation split, of the best in the search."""
     stage = found.stages[-1]
     quality = Accuracy(settings.splits(network).val)
-    best = ranked(stage)[:FINALISTS]
+    best = stage.ranked()[:FINALISTS]
     worth = [quality.score(trial.plan, stage.problem.space.apply) for trial in best]
     index = max(range(len(best)), key=worth.__getitem__)
     return best[index], worth[index]

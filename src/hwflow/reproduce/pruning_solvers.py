@@ -107,7 +107,7 @@ def levels_stage(settings: Settings, name: str, machine: str) -> Plain:
             settings, name, machine, "coarse", DDPG(seed, warmup=40), f"{folder}/coarse-{seed}"
         ).pick("most accurate")
         free = problem_at("fine", space_of(settings, name), machine, ())
-        total = {key: float(v[0]) for key, v in free.totals([by_macs.plan]).items()}
+        total = free.total(by_macs.plan)
         below = [f"latency={total['latency_s']!r}s", f"energy={total['energy_j']!r}J"]
         by_fine = one_search(
             settings, name, machine, "fine", DDPG(seed, warmup=40), f"{folder}/fine-{seed}", below

@@ -144,7 +144,7 @@ class Surrogate:
         return self._point(plan, None)
 
     def _point(self, plan: Plan, answer: Answer | None) -> Point | None:
-        total = {name: float(values[0]) for name, values in self.problem.totals([plan]).items()}
+        total = self.problem.total(plan)
         if self.problem.below.broken(total):
             return None
         bound = -np.inf if answer is None else answer.bound + self._fixed

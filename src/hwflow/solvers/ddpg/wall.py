@@ -87,7 +87,5 @@ class Wall:
         if not self._bounded:
             return True
         if plan not in self._known:
-            totals = self._problem.totals([plan])
-            total = {name: float(values[0]) for name, values in totals.items()}
-            self._known[plan] = not self._problem.below.broken(total)
+            self._known[plan] = not self._problem.below.broken(self._problem.total(plan))
         return self._known[plan]
