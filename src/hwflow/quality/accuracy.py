@@ -167,6 +167,18 @@ class Flips:
     gained: int
     lost: int
 
+    @classmethod
+    def of(cls, was: Tensor, now: Tensor, truth: Tensor) -> Flips:
+        """Return the comparison of two classifiers' predictions, each of shape (N,)."""
+        right, right_now = was == truth, now == truth
+        return cls(
+            images=len(truth),
+            before=float(right.double().mean()),
+            after=float(right_now.double().mean()),
+            gained=int((right_now & ~right).sum()),
+            lost=int((right & ~right_now).sum()),
+        )
+
     @property
     def drop(self) -> float:
         """Accuracy that the second has less: (lost - gained) / images."""
@@ -198,14 +210,7 @@ def compare(
     """Compare the top-1 predictions of two networks on the same images in the same order."""
     was, truth = predictions(first, data, batch_size=batch_size, limit=limit)
     now, _ = predictions(second, data, batch_size=batch_size, limit=limit)
-    right, right_now = was == truth, now == truth
-    return Flips(
-        images=len(truth),
-        before=float(right.double().mean()),
-        after=float(right_now.double().mean()),
-        gained=int((right_now & ~right).sum()),
-        lost=int((right & ~right_now).sum()),
-    )
+    return Flips.of(was, now, truth)
 
 
 def predictions(

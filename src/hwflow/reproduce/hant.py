@@ -162,11 +162,10 @@ def tune_stage(settings: Settings, case: Case) -> Plain:
         "case": asdict(case), **length(settings), "lr": RATE,
         "validation_before": Accuracy(settings.splits(original).val).of(small),
         "validation_after": Accuracy(settings.splits(original).val).of(made),
-        "test": {
-            "before_fine_tuning": paired(settings, original, original, small),
-            "after": paired(settings, original, base, made),
-            "against_untuned_original": paired(settings, original, original, made),
-        },
+        "test": paired(settings, original, {
+            "before_fine_tuning": (original, small), "after": (base, made),
+            "against_untuned_original": (original, made),
+        }),
     }  # fmt: skip
     if case.machine == "cpu":
         result["measured"] = measured(settings, original, made, case.key)
@@ -209,7 +208,7 @@ def sized_stage(settings: Settings, name: str) -> Plain:
         "as": name, "machine": machine, "latency_s": own, **length(settings), "lr": RATE,
         "shares": _shares(found),
         "validation_before": Accuracy(settings.splits(original).val).of(start),
-        "test": paired(settings, original, base, made),
+        "test": paired(settings, original, {"after": (base, made)})["after"],
         "measured": measured(settings, small, made, f"resnet56-as-{name}"),
     }  # fmt: skip
 

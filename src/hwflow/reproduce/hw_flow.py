@@ -110,7 +110,7 @@ def tune_stage(settings: Settings, case: Case) -> Plain:
     return {
         "case": asdict(case), **length(settings), "lr": RATE,
         "validation_before_fine_tuning": worth, "shares": shares(found.problem, trial.total),
-        "test": {key: paired(settings, original, *pair) for key, pair in pairs.items()},
+        "test": paired(settings, original, pairs),
     }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from hwflow.errors import HwflowError
 from hwflow.front import Front, Trial
 from hwflow.network import Network
 from hwflow.problem import Problem
-from hwflow.quality.accuracy import Flips, compare
+from hwflow.quality.accuracy import compare
 from hwflow.recipes.hw_flowq import hw_flowq
 from hwflow.report import write_bits_svg, write_fronts_page, write_fronts_svg
 from hwflow.reproduce.quantizing import (
@@ -43,8 +43,8 @@ from hwflow.reproduce.quantizing_searches import (
     validation,
 )
 from hwflow.reproduce.stages import Plain, Settings
+from hwflow.reproduce.tuning import plain_flips, tuned
 from hwflow.space import Plan, Space
-from hwflow.train import Progress, finetune
 
 STEPS = 390
 """Of a short fine-tuning: about an epoch of 50,000 images."""
@@ -200,7 +200,7 @@ def tune_stage(settings: Settings, case: Budget) -> Plain:
     costs = {"haq": theirs["answer"], "ours": described(problem, ours)}
     return {
         "case": asdict(case), "steps": QUICK_STEPS if settings.quick else STEPS, "lr": RATE,
-        "costs": costs, "test": _paired(flips), "saved": saved(costs),
+        "costs": costs, "test": plain_flips(flips, "haq", "ours"), "saved": saved(costs),
     }  # fmt: skip
 
 
@@ -238,20 +238,10 @@ SLACK = 0.01
 
 def trained(settings: Settings, network: Network, case: Budget, plan: Plan) -> Network:
     """Return the network of a plan after a short training of weights and steps (LSQ)."""
-    data = settings.splits(network)
     start = lsq_space(settings, network).apply(plan)
-    label = "-".join((case.network, "".join(map(str, plan))))
-
-    def show(progress: Progress) -> None:
-        if progress.step % 50 == 0:
-            settings.say(f"  {label}: step {progress.step} of {progress.steps}")
-
-    return finetune(
-        start, data.train, network, steps=QUICK_STEPS if settings.quick else STEPS, lr=RATE,
-        augment="crop+flip", seed=case.seed,
-        checkpoint=settings.out / "tunes" / f"{label}-{case.seed}.safetensors",
-        answers=settings.out / "answers", on_step=show,
-    )  # fmt: skip
+    label = "-".join((case.network, "".join(map(str, plan)), str(case.seed)))
+    steps = QUICK_STEPS if settings.quick else STEPS
+    return tuned(settings, network, start, label, case.seed, steps=steps, rate=RATE)
 
 
 def lsq_space(settings: Settings, network: Network) -> Space:
@@ -259,10 +249,3 @@ def lsq_space(settings: Settings, network: Network) -> Space:
     data = settings.splits(network)
     ready = network.calibrated(data.calibration(calibration(settings)))
     return quantize(ready, bits(settings), quantizer="lsq")
-
-
-def _paired(flips: Flips) -> Plain:
-    return {
-        "images": flips.images, "haq": flips.before, "ours": flips.after, "gained": flips.gained,
-        "lost": flips.lost, "drop": flips.drop, "half_width_95": 1.96 * flips.standard_error,
-    }  # fmt: skip

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from hwflow.network import Network
-from hwflow.quality.accuracy import compare
+from hwflow.quality.accuracy import Flips, predictions
 from hwflow.reproduce.stages import Plain, Settings
 from hwflow.train import Progress, finetune
 
@@ -16,16 +18,26 @@ QUICK_STEPS = 20
 """Steps of a fine-tuning in a quick reproduction."""
 
 
-def tuned(settings: Settings, original: Network, start: Network, label: str, seed: int) -> Network:
+def tuned(
+    settings: Settings,
+    original: Network,
+    start: Network,
+    label: str,
+    seed: int,
+    *,
+    steps: int | None = None,
+    rate: float = RATE,
+) -> Network:
     """Fine-tune a network with the original as its teacher; a killed run goes on."""
     train = settings.splits(original).train
+    how = length(settings) if steps is None else {"steps": steps}
 
     def show(progress: Progress) -> None:
         if progress.step % 50 == 0:
             settings.say(f"  {label}: step {progress.step} of {progress.steps}")
 
     return finetune(
-        start, train, original, **length(settings), lr=RATE, augment="crop+flip", seed=seed,
+        start, train, original, **how, lr=rate, augment="crop+flip", seed=seed,
         checkpoint=settings.out / "tunes" / f"{label}.safetensors",
         answers=settings.out / "answers", on_step=show,
     )  # fmt: skip
@@ -41,12 +53,25 @@ def baseline(settings: Settings, network: Network, name: str) -> Network:
     return tuned(settings, network, network, f"{name}-baseline-0", 0)
 
 
-def paired(settings: Settings, network: Network, first: Network, second: Network) -> Plain:
-    """Compare two networks on the test split of `network`, image by image."""
-    test = settings.splits(network).test
-    flips = compare(first, second, test, limit=QUICK_IMAGES if settings.quick else None)
+def paired(
+    settings: Settings, data: Network, pairs: Mapping[str, tuple[Network, Network]]
+) -> dict[str, Plain]:
+    """Compare pairs of networks on the test split of `data`; each network is run once."""
+    test, limit = settings.splits(data).test, QUICK_IMAGES if settings.quick else None
+    networks = {id(network): network for pair in pairs.values() for network in pair}
+    found = {key: predictions(network, test, limit=limit) for key, network in networks.items()}
+    truth = next(iter(found.values()))[1]
+    flips = {
+        name: Flips.of(found[id(first)][0], found[id(second)][0], truth)
+        for name, (first, second) in pairs.items()
+    }
+    return {name: plain_flips(each) for name, each in flips.items()}
+
+
+def plain_flips(flips: Flips, before: str = "original", after: str = "edited") -> Plain:
+    """Return a comparison as plain data, its two networks under these names."""
     return {
-        "images": flips.images, "original": flips.before, "edited": flips.after,
+        "images": flips.images, before: flips.before, after: flips.after,
         "gained": flips.gained, "lost": flips.lost, "drop": flips.drop,
         "half_width_95": 1.96 * flips.standard_error,
     }  # fmt: skip

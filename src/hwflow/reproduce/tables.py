@@ -1,0 +1,31 @@
+"""Results of stages as Markdown tables, for the scripts that fill the docs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from hwflow.reproduce.stages import Plain
+
+
+def results(folder: Path, pattern: str) -> list[Plain]:
+    """Return the results of full runs in files whose names match, sorted by name."""
+    found = [json.loads(path.read_text()) for path in sorted(folder.glob(pattern))]
+    return [result for result in found if not result.get("quick")]
+
+
+def percent(share: float | None) -> str:
+    """Write a share in percent; "not reached" for none."""
+    return "not reached" if share is None else f"{100 * share:.1f} %"
+
+
+def points(drop: float, half_width: float) -> str:
+    """Write a drop of accuracy and half of its interval in points."""
+    return f"{100 * drop:.2f} ± {100 * half_width:.2f}"
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
