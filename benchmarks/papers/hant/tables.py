@@ -7,36 +7,17 @@ python benchmarks/papers/hant/tables.py
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
+
+from hwflow.reproduce.tables import percent, results, table
 
 HERE = Path(__file__).parent
-
-
-def results(pattern: str) -> list[dict[str, Any]]:
-    """Return the results whose file names match, sorted by name."""
-    return [json.loads(path.read_text()) for path in sorted(HERE.glob(pattern))]
-
-
-def percent(share: float) -> str:
-    """Write a share in percent."""
-    return f"{100 * share:.1f} %"
-
-
-def table(heads: list[str], rows: list[list[str]]) -> None:
-    """Print a Markdown table."""
-    print("| " + " | ".join(heads) + " |")
-    print("|" + "---|" * len(heads))
-    for row in rows:
-        print("| " + " | ".join(row) + " |")
-    print()
 
 
 def transformed() -> None:
     """Print the best answers before fine-tuning."""
     rows = []
-    for result in results("transform-*.json"):
+    for result in results(HERE, "transform-*.json"):
         case, share = result["case"], result["shares"]
         families = sorted(result["families"].items(), key=lambda pair: -pair[1])
         ranks = result["rank_correlation"]
@@ -51,13 +32,13 @@ def transformed() -> None:
         )  # fmt: skip
     heads = ["machine", "asked", "teacher", "best answer", "latency", "MACs", "parameters",
              "what stands at the sites", "answers", "rank correlation"]  # fmt: skip
-    table(heads, rows)
+    print(table(heads, rows))
 
 
 def tuned() -> None:
     """Print what fine-tuning gave, against the original fine-tuned as long."""
     rows = []
-    for result in [*results("tune-*.json"), *results("as-*.json")]:
+    for result in [*results(HERE, "tune-*.json"), *results(HERE, "as-*.json")]:
         test = result["test"].get("after", result["test"])
         speed = result.get("measured", {}).get("speedup")
         rows.append(
@@ -70,7 +51,7 @@ def tuned() -> None:
             ]
         )  # fmt: skip
     heads = ["case", "original", "transformed", "drop in points, 95 %", "measured speed-up"]
-    table(heads, rows)
+    print(table(heads, rows))
 
 
 if __name__ == "__main__":

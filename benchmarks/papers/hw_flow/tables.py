@@ -12,6 +12,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from hwflow.reproduce.tables import percent, table
+
 HERE = Path(__file__).parent
 
 
@@ -26,20 +28,6 @@ def results(pattern: str) -> list[dict[str, Any]]:
         | {"mended": "least squares" if path.parent == HERE else path.parent.name}
         for path in found
     ]
-
-
-def percent(share: float) -> str:
-    """Write a share in percent."""
-    return f"{100 * share:.1f} %"
-
-
-def table(heads: list[str], rows: list[list[str]]) -> None:
-    """Print a Markdown table."""
-    print("| " + " | ".join(heads) + " |")
-    print("|" + "---|" * len(heads))
-    for row in rows:
-        print("| " + " | ".join(row) + " |")
-    print()
 
 
 def tuned() -> None:
@@ -60,7 +48,7 @@ def tuned() -> None:
     heads = ["machine", "point", "seed", "mended by", "epochs", "latency", "energy", "MACs",
              "before fine-tuning",
              "original", "pruned", "drop in points, 95 %"]  # fmt: skip
-    table(heads, rows)
+    print(table(heads, rows))
 
 
 def searched() -> None:
@@ -80,7 +68,7 @@ def searched() -> None:
         )  # fmt: skip
     heads = ["machine", "point", "seed", "mended by", "evaluations", "Coarse", "Mid", "Fine",
              "limits the level before broke", "latency", "energy", "MACs", "CPU-min"]  # fmt: skip
-    table(heads, rows)
+    print(table(heads, rows))
 
 
 def compared() -> None:
@@ -94,7 +82,7 @@ def compared() -> None:
             shown = [percent(value) for value in worth] or ["-", "-", "-"]
             rows.append([label, str(len(curves)), *shown, str(max(map(len, curves)))])
         rows.sort(key=lambda row: row[3], reverse=True)
-        table(["solver", "seeds", "least", "median", "largest", "evaluations"], rows)
+        print(table(["solver", "seeds", "least", "median", "largest", "evaluations"], rows))
 
 
 def levels() -> None:
@@ -113,7 +101,7 @@ def levels() -> None:
             )  # fmt: skip
     heads = ["machine", "seed", "accuracy, Coarse", "Fine", "latency, Coarse", "Fine",
              "MACs, Coarse", "Fine"]  # fmt: skip
-    table(heads, rows)
+    print(table(heads, rows))
 
 
 def reach() -> None:

@@ -7,34 +7,15 @@ python benchmarks/papers/hw_flowq/tables.py
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from hwflow.reproduce.tables import percent, results, table
+
 HERE = Path(__file__).parent
 ACCURACIES = (0.80, 0.85, 0.88)
-
-
-def results(pattern: str) -> list[dict[str, Any]]:
-    """Return the results of full runs whose file names match, sorted by name."""
-    found = [json.loads(path.read_text()) for path in sorted(HERE.glob(pattern))]
-    return [result for result in found if not result.get("quick")]
-
-
-def percent(share: float | None) -> str:
-    """Write a share in percent."""
-    return "not reached" if share is None else f"{100 * share:.1f} %"
-
-
-def table(heads: list[str], rows: list[list[str]]) -> None:
-    """Print a Markdown table."""
-    print("| " + " | ".join(heads) + " |")
-    print("|" + "---|" * len(heads))
-    for row in rows:
-        print("| " + " | ".join(row) + " |")
-    print()
 
 
 def least(front: list[dict[str, Any]], accuracy: float, metric: str) -> float | None:
@@ -54,7 +35,7 @@ def spread(values: list[float | None]) -> str:
 def searched() -> None:
     """Print what each contender reached: hypervolume, and least cost at some accuracies."""
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
-    for result in results("search-*.json"):
+    for result in results(HERE, "search-*.json"):
         case = result["case"]
         groups[case["network"], case["machine"], case["contender"]].append(result)
     rows = []
@@ -72,17 +53,17 @@ def searched() -> None:
     heads = ["network", "machine", "solver", "seeds", "evaluations", "hypervolume"]
     heads += [f"latency at {percent(accuracy)}" for accuracy in ACCURACIES]
     heads += [f"energy at {percent(accuracy)}" for accuracy in ACCURACIES]
-    table(heads, rows)
+    print(table(heads, rows))
 
 
 def agents() -> None:
     """Print the answers of HAQ's agent, and what plain NSGA-II has at that accuracy."""
     fronts = {
         (r["case"]["network"], r["case"]["machine"], r["case"]["seed"]): r["front"]
-        for r in results("search-*-nsga2-*.json")
+        for r in results(HERE, "search-*-nsga2-*.json")
     }
     rows = []
-    for result in results("haq-*.json"):
+    for result in results(HERE, "haq-*.json"):
         case = result["case"]
         head = [case["network"], case["machine"], f"{case['metric']} {percent(case['share'])}",
                 case["repair"], str(case["seed"])]  # fmt: skip
@@ -98,13 +79,13 @@ def agents() -> None:
         )  # fmt: skip
     heads = ["network", "machine", "budget", "repair", "seed", "accuracy", "latency", "energy",
              "NSGA-II: latency", "NSGA-II: energy"]  # fmt: skip
-    table(heads, rows)
+    print(table(heads, rows))
 
 
 def trained() -> None:
     """Print HAQ's answers and ours after equally long training."""
     rows = []
-    for result in results("tune-*.json"):
+    for result in results(HERE, "tune-*.json"):
         case = result["case"]
         if "infeasible" in result:
             continue
@@ -117,25 +98,25 @@ def trained() -> None:
         )  # fmt: skip
     heads = ["machine", "budget", "repair", "seed", "HAQ's answer", "ours", "difference in points",
              "energy saved", "latency saved"]  # fmt: skip
-    table(heads, rows)
+    print(table(heads, rows))
 
 
 def levels() -> None:
     """Print what a search on each level is worth when its plans are costed on Fine."""
     rows = []
-    for result in results("levels-*.json"):
+    for result in results(HERE, "levels-*.json"):
         for row in result["rows"]:
             volumes = [row[key]["hypervolume"] for key in ("coarse", "mid", "fine", "refined")]
             moved = [f"{s['survived']} of {s['plans']}" for s in row["shifts"]]
             cells = [f"{value:.4f}" for value in volumes]
             rows.append([result["machine"], str(row["seed"]), *cells, *moved])
     heads = ["machine", "seed", "Coarse", "Mid", "Fine", "refined", "Coarse to Mid", "Mid to Fine"]
-    table(heads, rows)
+    print(table(heads, rows))
 
 
 def work() -> None:
     """Print the forward work of the seeded search to plain NSGA-II's final hypervolume."""
-    for result in results("seeded.json"):
+    for result in results(HERE, "seeded.json"):
         rows = [
             [row["machine"], str(row["seed"]), f"{row['plain']:.4f}", f"{row['seeded']:.4f}",
              str(row["seeded_evaluations"] or "not reached"), percent(row["share"]),
@@ -144,7 +125,7 @@ def work() -> None:
         ]  # fmt: skip
         heads = ["machine", "seed", "plain", "seeded", "evaluations to plain's",
                  "share of its work, sensitivities included", "without them"]  # fmt: skip
-        table(heads, rows)
+        print(table(heads, rows))
         print(f"Median of the share: {percent(result['median_share'])}\n")
 
 

@@ -20,12 +20,8 @@ def percent(share: float | None) -> str:
     return "not reached" if share is None else f"{100 * share:.1f} %"
 
 
-def points(drop: float, half_width: float) -> str:
-    """Write a drop of accuracy and half of its interval in points."""
-    return f"{100 * drop:.2f} ± {100 * half_width:.2f}"
-
-
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table."""
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+    rule = "|" + "---|" * len(heads)
+    head, *body = ("| " + " | ".join(line) + " |" for line in (heads, *rows))
+    return "\n".join([head, rule, *body, ""])
