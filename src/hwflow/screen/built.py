@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.table import Table
 
 from hwflow.cost import METRICS
 from hwflow.screen.base import plain_table
 from hwflow.units import show
-
-if TYPE_CHECKING:
-    pass
 
 
 def built_table(built: Mapping[str, Any]) -> Table:
