@@ -16,7 +16,7 @@ from hwflow.edits.quantizers import Prepared, prepared
 from hwflow.edits.sites import Site
 from hwflow.errors import HwflowError, unknown_name
 from hwflow.network import Network
-from hwflow.quality.features import MOST_BYTES, Kind, Nodes, record
+from hwflow.quality.features import MOST_BYTES, Kind, Nodes, elements, record
 from hwflow.quality.fitting import Fitting
 from hwflow.running import state_digest
 from hwflow.study import Study
@@ -176,20 +176,13 @@ def _groups(
     found: list[Group] = []
     for number in dict.fromkeys(i for i, _ in pairs):
         site = sites[number]
-        size = _elements(nodes[site.entry]) + _elements(nodes[site.exit])
+        size = elements(nodes[site.entry]) + elements(nodes[site.exit])
         own = [j for i, j in pairs if i == number]
         for learning in (True, False):
             same = [j for j in own if learns(options[j]) == learning]
             for start in range(0, len(same), together):
                 part = tuple(same[start : start + together])
                 found.append(Group(number, part, size * len(part) * (1.0 if learning else 0.05)))
-    return found
-
-
-def _elements(node: fx.Node) -> int:
-    found = 1
-    for size in node.meta["val"].shape[1:]:
-        found *= int(size)
     return found
 
 

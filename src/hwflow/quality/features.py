@@ -99,10 +99,10 @@ def file_name(tensor: str) -> str:
 
 def planned_bytes(nodes: Nodes, images: int, kind: Kind = "float16") -> int:
     """Return the size that the files of these tensors would have, beforehand."""
-    return sum(images * _elements(node) * _BYTES[kind] for node in nodes.values())
+    return sum(images * elements(node) * _BYTES[kind] for node in nodes.values())
 
 
-def _elements(node: fx.Node) -> int:
+def elements(node: fx.Node) -> int:
     """Return the elements that one image has of a node's tensor."""
     found = 1
     for size in node.meta["val"].shape[1:]:

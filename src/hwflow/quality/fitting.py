@@ -13,7 +13,7 @@ an optimiser of its own, and what becomes of it depends on no other.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import cos, isfinite, pi
 from typing import Any
@@ -123,13 +123,12 @@ def fit(
     *,
     warm: frozenset[str] = frozenset(),
     fixed: frozenset[str] = frozenset(),
-    on_step: Callable[[float], None] | None = None,
 ) -> dict[str, Fitted]:
     """Train students in place, side by side, and return what became of each.
 
     Those in `fixed`, and those without parameters, are only measured. `warm` start from the
-    teacher's weights. `on_step` hears the share of the work that is done. Afterwards batch-norm
-    statistics are those of the images, and the students are in evaluation mode.
+    teacher's weights. Afterwards batch-norm statistics are those of the images, and the students
+    are in evaluation mode.
     """
     variance = task.variance()
     pupils = {
@@ -138,20 +137,15 @@ def fit(
         if name not in fixed and any(p.requires_grad for p in module.parameters())
     }
     if pupils:
-        _teach(list(pupils.values()), task, how, on_step)
+        _teach(list(pupils.values()), task, how)
     return {name: _finish(students[name], pupils.get(name), task, variance) for name in students}
 
 
-def _teach(
-    pupils: list[_Pupil], task: Task, how: Fitting, on_step: Callable[[float], None] | None
-) -> None:
-    steps = how.steps(task.images)
+def _teach(pupils: list[_Pupil], task: Task, how: Fitting) -> None:
     with torch.enable_grad():
         for step, (inputs, wanted) in enumerate(task.batches(how)):
             for pupil in pupils:
                 pupil.learn(inputs, wanted, step)
-            if on_step is not None:
-                on_step((step + 1) / steps)
 
 
 class _Pupil:

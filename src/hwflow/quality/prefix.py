@@ -68,13 +68,18 @@ class Prefix:
     """A known graph and the images that changed copies of it are run on."""
 
     def __init__(
-        self, graph: fx.GraphModule, batches: Iterable[Tensor], budget: int = BUDGET
+        self,
+        graph: fx.GraphModule,
+        batches: Iterable[Tensor],
+        budget: int = BUDGET,
+        work: Work | None = None,
     ) -> None:
         """`batches` are inputs of shape (n, ...); `budget` bytes of activations are kept.
 
-        Raises HwflowError for a graph of other than one input.
+        What is computed is added to `work`, by default one of its own. Raises HwflowError for a
+        graph of other than one input.
         """
-        self.work = Work()
+        self.work = Work() if work is None else work
         """What was computed so far, cuts included."""
         self._numbers = Numbers()
         self._known = _Graph(graph, self._numbers)

@@ -84,14 +84,9 @@ class Replay:
             with evaluating(network.module), torch.no_grad():
                 return [output(network.module, batch) for batch in inputs]
         if self._known is None or self._known[0] != part:
-            self._known = part, Prefix(self._graph, inputs, self._budget)
-        prefix = self._known[1]
-        before = Work(prefix.work.image_layers, prefix.work.macs)
+            self._known = part, Prefix(self._graph, inputs, self._budget, self.work)
         with evaluating(network.module):
-            found = prefix.run(network.module)  # type: ignore[arg-type]
-        self.work.add(prefix.work)
-        self.work.add(Work(-before.image_layers, -before.macs))
-        return found
+            return self._known[1].run(network.module)  # type: ignore[arg-type]
 
     @cached_property
     def _graph(self) -> torch.fx.GraphModule | None:

@@ -128,19 +128,19 @@ def pair_error(
     found.check(space)
     drawn = _pairs(space, found.base, pairs, seed)
     replay = Replay(space, found.base, split, found.images, batch, budget)
-    measured, accuracy = [], []
-    for number, both in enumerate(drawn, start=1):
-        plan = space.canonical(_with(found.base, *both))
-        loss, right = _mean([replay.sums(part, plan) for part in range(replay.parts)])
-        measured.append(loss - found.base_loss)
-        accuracy.append(right - found.base_accuracy)
-        if progress is not None:
-            progress(number, len(drawn))
+    plans = [space.canonical(_with(found.base, *both)) for both in drawn]
+    sums: list[list[Sums]] = [[] for _ in plans]
+    for part in range(replay.parts):  # outside: what plans share is known for one part at a time
+        for number, plan in enumerate(plans):
+            sums[number].append(replay.sums(part, plan))
+            if progress is not None:
+                progress(part * len(plans) + number + 1, replay.parts * len(plans))
+    means = [_mean(own) for own in sums]
     return PairError(
         tuple(drawn),
-        tuple(measured),
+        tuple(loss - found.base_loss for loss, _ in means),
         tuple(sum(found.loss[p][o] for p, o in both) for both in drawn),
-        tuple(accuracy),
+        tuple(right - found.base_accuracy for _, right in means),
         tuple(sum(found.accuracy[p][o] for p, o in both) for both in drawn),
     )
 

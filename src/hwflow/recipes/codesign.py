@@ -252,7 +252,7 @@ class _Search:
         )  # fmt: skip
         with Study.read(folder) as study:
             trials = [replace(t, space=problem.space) for t in study.trials() if t.feasible]
-            return sorted(trials, key=lambda trial: trial.number), study.infeasible
+            return trials, study.infeasible
 
 
 def _can(problem: Problem) -> bool:

@@ -82,11 +82,9 @@ def agent(
     repair: Repair = "ratio",
     losses: Losses = (),
     warmup: int = 20,
-    decay: float = 0.99,
-    hardware: bool = False,
 ) -> DDPG:
-    """Return HAQ's agent; `hardware` adds HW-Flow's entries to its state."""
+    """Return HAQ's agent, which has none of HW-Flow's entries in its state."""
     return DDPG(
-        seed=seed, repair=repair, losses=losses, warmup=warmup, decay=decay, sigma=0.5,
-        replay_episodes=128, hardware=hardware,
+        seed=seed, repair=repair, losses=losses, warmup=warmup, decay=0.99, sigma=0.5,
+        replay_episodes=128, hardware=False,
     )  # fmt: skip

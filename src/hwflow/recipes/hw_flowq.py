@@ -230,17 +230,12 @@ def shift(before: Stage, after: Stage) -> Shift:
     """Return how the front moved from a level to the next."""
     problem = after.problem
     kept = recosted(before.front, problem)
-    own, old = (_points(problem, trials) for trials in (list(after.front), kept))
+    own, old = after.front.points(), Front(tuple(kept), problem.objectives).points()
     final = {trial.plan for trial in after.front}
     return Shift(
         before.level, after.level, len(before.front), len(kept), len(non_dominated(old)),
         sum(trial.plan in final for trial in kept), _covered(old, own),
     )  # fmt: skip
-
-
-def _points(problem: Problem, trials: Sequence[Trial]) -> np.ndarray:
-    rows = [problem.values(trial.value(QUALITY), dict(trial.total)) for trial in trials]
-    return np.array(rows).reshape(len(rows), len(problem.objectives))
 
 
 def _covered(old: np.ndarray, new: np.ndarray) -> float:

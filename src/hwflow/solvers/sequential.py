@@ -13,7 +13,7 @@ best is not proven.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from hwflow.cost import Floats
 from hwflow.errors import HwflowError
 from hwflow.problem import Problem
 from hwflow.reach import excess, feasible_plan
+from hwflow.solvers.losses import Losses, expected
 from hwflow.solvers.program import OneOfEach
 from hwflow.solvers.program_model import Effort
 from hwflow.solvers.steps import swapped
@@ -38,9 +39,6 @@ MENDS = 60
 """Single changes that make an answer beyond the limits leaner."""
 
 SAVING = 1e-9
-
-Losses = Sequence[Sequence[float] | Floats]
-"""What each option of each choice loses."""
 
 
 def best_plan(problem: Problem, losses: Losses, rounds: int = ROUNDS) -> Plan:
@@ -128,7 +126,7 @@ class _Search:
         return self._problem.space.canonical(answer.options), answer.costs
 
     def _loss(self, plan: Plan) -> float:
-        return sum(float(row[o]) for row, o in zip(self._losses, plan, strict=True))
+        return expected(self._losses, plan)
 
 
 def _around(problem: Problem, losses: Losses, plan: Plan) -> OneOfEach:

@@ -17,11 +17,12 @@ from math import isnan
 
 import numpy as np
 
-from hwflow.cost import Floats, Limits
+from hwflow.cost import Limits
 from hwflow.errors import HwflowError, InfeasibleError
 from hwflow.front import Front, Trial
 from hwflow.problem import QUALITY, Problem
 from hwflow.solvers.additive import Additive
+from hwflow.solvers.losses import Losses, checked, expected
 from hwflow.solvers.program import Answer
 from hwflow.solvers.program_model import Effort
 from hwflow.solvers.sequential import best_plan
@@ -38,9 +39,6 @@ FEWEST = 5
 
 PROGRAMS = 3
 """Programs solved for each seed that is asked for, at most."""
-
-Table = Sequence[Sequence[float] | Floats]
-"""What each option of each choice loses."""
 
 
 @dataclass(frozen=True)
@@ -78,17 +76,17 @@ class Gap:
 class Surrogate:
     """A problem whose quality is the negative sum of a table."""
 
-    def __init__(self, problem: Problem, table: Table) -> None:
+    def __init__(self, problem: Problem, table: Losses) -> None:
         """Raises HwflowError for a table that does not fit the space."""
         self.problem = problem
-        self._table = _checked(problem, table)
+        self._table = checked(problem.space, table)
         self._additive = Additive.of(_all_limited(problem))
         free = [np.asarray(self._table[site], np.float64) for site in self._additive.sites]
         self._program = self._additive.program(free)
 
     def loss(self, plan: Sequence[int]) -> float:
         """Return the summed loss of a plan."""
-        return float(sum(row[o] for row, o in zip(self._table, plan, strict=True)))
+        return expected(self._table, plan)
 
     def best(self, **budgets: float) -> Point | None:
         """Return the best plan within the limits and further budgets, None where none is found."""
@@ -158,7 +156,7 @@ class Surrogate:
         return float(sum(row[default[i]] for i, row in enumerate(self._table) if i not in sites))
 
 
-def seeds(problem: Problem, table: Table, count: int) -> tuple[Plan, ...]:
+def seeds(problem: Problem, table: Losses, count: int) -> tuple[Plan, ...]:
     """Return up to `count` plans within the limits, best by a table for ever smaller costs.
 
     They are spread over the whole range of each cost objective alone and of all together. Where
@@ -184,7 +182,7 @@ def seeds(problem: Problem, table: Table, count: int) -> tuple[Plan, ...]:
     return tuple(_spread(list(found), count))
 
 
-def gaps(problem: Problem, table: Table, front: Sequence[Trial] | Front) -> list[Gap]:
+def gaps(problem: Problem, table: Losses, front: Sequence[Trial] | Front) -> list[Gap]:
     """Return for each trial what the best plan of no higher cost in any objective loses.
 
     Trials for which the program finds nothing within its effort are left out.
@@ -199,7 +197,7 @@ def gaps(problem: Problem, table: Table, front: Sequence[Trial] | Front) -> list
     return found
 
 
-def rank_correlation(table: Table, trials: Sequence[Trial]) -> float:
+def rank_correlation(table: Losses, trials: Sequence[Trial]) -> float:
     """Return Spearman's rank correlation of what a table expects with the measured quality.
 
     1 where the table ranks the evaluated plans as the quality does. Raises HwflowError for fewer
@@ -208,7 +206,7 @@ def rank_correlation(table: Table, trials: Sequence[Trial]) -> float:
     from scipy.stats import spearmanr
 
     known = [trial for trial in trials if trial.quality is not None]
-    losses = [sum(row[o] for row, o in zip(table, t.plan, strict=True)) for t in known]
+    losses = [expected(table, trial.plan) for trial in known]
     qualities = [trial.value(QUALITY) for trial in known]
     if len(known) < FEWEST or len(set(losses)) < 2 or len(set(qualities)) < 2:
         raise HwflowError(
@@ -223,7 +221,7 @@ def rank_correlation(table: Table, trials: Sequence[Trial]) -> float:
 class Refined:
     """A table, and what it is worth."""
 
-    table: Table
+    table: Losses
     correlation: float
     """Of the table that was given, with the trials."""
     around: Plan | None
@@ -232,9 +230,9 @@ class Refined:
 
 def refined(
     problem: Problem,
-    table: Table,
+    table: Losses,
     trials: Sequence[Trial],
-    measure: Callable[[Plan], Table],
+    measure: Callable[[Plan], Losses],
     trusted: float = TRUSTED,
 ) -> Refined:
     """Return the table, or where it ranks trials poorly one measured around the incumbent.
@@ -263,19 +261,6 @@ def _all_limited(problem: Problem) -> Problem:
     """Return the problem with some limit on every cost objective, so that none is left out."""
     limits = dict.fromkeys(problem.cost_names, np.finfo(float).max)
     return replace(problem, below=Limits(**limits | dict(problem.below.items())))
-
-
-def _checked(problem: Problem, table: Table) -> list[Sequence[float] | Floats]:
-    sizes = [len(choice.options) for choice in problem.space.choices]
-    given = [len(row) for row in table]
-    if given != sizes:
-        raise HwflowError(
-            f"The table must hold a number for every option of the {len(sizes)} choices; it has "
-            f"{len(given)} rows of {sum(given)} numbers where {sum(sizes)} are needed."
-        )
-    if not all(np.isfinite(np.asarray(row, np.float64)).all() for row in table):
-        raise HwflowError("The table holds numbers that are not finite. Measure it again.")
-    return list(table)
 
 
 def _beats(one: Point, other: Point, names: Sequence[str]) -> bool:

@@ -18,8 +18,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from hwflow.cost import Floats
-from hwflow.errors import HwflowError
 from hwflow.problem import Problem
+from hwflow.solvers.losses import checked
 from hwflow.solvers.steps import Step
 from hwflow.space import Plan
 
@@ -120,23 +120,11 @@ class Ratio:
         return self._problem.space.canonical(found)
 
 
-def check_losses(problem: Problem, losses: Losses) -> None:
-    """Raise HwflowError unless every option of every choice has a loss."""
-    wanted = [len(choice.options) for choice in problem.space.choices]
-    given = [len(row) for row in losses]
-    if given != wanted:
-        raise HwflowError(
-            f"The losses have {len(given)} rows; the space has {len(wanted)} choices of "
-            f"{min(wanted, default=0)} to {max(wanted, default=0)} options. Give one figure per "
-            "option of every choice."
-        )
-
-
 def _losses(problem: Problem, steps: Sequence[Step], losses: Losses) -> list[Floats]:
     """Return the loss of each rank of each step."""
     if losses:
-        check_losses(problem, losses)
-        return [np.array([losses[s.place][option] for option in s.order]) for s in steps]
+        table = checked(problem.space, losses)
+        return [np.array([table[s.place][option] for option in s.order]) for s in steps]
     return [_proxy(step) for step in steps]
 
 
