@@ -16,6 +16,7 @@ from typing import Any
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 470, 420, 60, 110, 50
 INK, FAINT = "#222222", "#d0d0d0"
 COLOURS = ("#1f5fa8", "#b3541e", "#3c7d3c", "#7a4f9a", "#8a7a1a", "#555555")
+DASHES = ("none", "6 3", "2 3", "8 3 2 3")
 Scale = Callable[[float], float]
 
 
@@ -58,17 +59,17 @@ def front_panel(results: Sequence[dict[str, Any]], presets: Sequence[dict[str, A
     x, y = scale(0, most * 1e6, LEFT, LEFT + WIDTH - 130), scale(0.5, 0.95, HEIGHT - BOTTOM, TOP)
     parts = [text(LEFT, 22, "Accuracy by latency (area in mm²)", size=14)]
     parts += axes(x, y, ticks(most * 1e6), [0.5, 0.6, 0.7, 0.8, 0.9], "latency, µs")
-    for colour, row in zip(COLOURS[1:] * 4, presets, strict=False):
-        front = [(a, t) for a, t in row.get("front", ()) if t <= most]
-        points = " ".join(f"{x(t * 1e6):.1f},{y(a):.1f}" for a, t in front)
-        if front:
-            parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}"/>')
-            label = f"{row['preset']} {row['area_um2'] / 1e6:.2f}"
-            place = f"{x(front[-1][1] * 1e6):.1f} {y(front[-1][0]) - 6:.1f}"
-            parts.append(
-                f'<text transform="translate({place}) rotate(-38)" fill="{colour}" '
-                f'font-size="11">{label}</text>'
-            )
+    drawn = [row for row in presets if row.get("front") and row["front"][-1][1] <= most]
+    drawn.sort(key=lambda row: row["front"][-1][1])
+    for place, row in enumerate(drawn):
+        colour, dash = COLOURS[1:][place % len(COLOURS[1:])], DASHES[place // len(COLOURS[1:])]
+        points = " ".join(f"{x(t * 1e6):.1f},{y(a):.1f}" for a, t in row["front"] if t <= most)
+        line = f'fill="none" stroke="{colour}" stroke-dasharray="{dash}"'
+        parts.append(f'<polyline points="{points}" {line}/>')
+        height, edge = TOP + 15 * place, LEFT + WIDTH - 118
+        parts.append(f'<path d="M{edge},{height - 4} h18" {line}/>')
+        label = f"{row['preset']} {row['area_um2'] / 1e6:.2f}"
+        parts.append(text(edge + 24, height, label, colour, size=11))
     for row in found:
         parts.append(
             f'<circle cx="{x(row["latency_s"] * 1e6):.1f}" cy="{y(row["accuracy"]):.1f}" r="4" '

@@ -161,7 +161,7 @@ const hwflowFigures = (() => {
     return { ...colors, free: COLORS.other };
   };
 
-  const boundName = (bound) => ({ compute: "limited by arithmetic", port: "limited by a buffer's port", dram: "limited by off-chip memory", free: "no cost" })[bound] || `limited by ${plain(bound)}`;
+  const boundName = (bound) => ({ compute: "limited by arithmetic", port: "limited by a buffer's port", dram: "limited by off-chip memory", free: "no cost", measured: "measured" })[bound] || `limited by ${plain(bound)}`;
 
   const bar = (name, x, y, yaxis, color, group, texts) => ({
     type: "bar", name, x, y, yaxis, offsetgroup: group, alignmentgroup: "all", hovertext: texts, hovertemplate: "%{hovertext}<extra></extra>",
