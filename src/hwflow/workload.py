@@ -99,6 +99,11 @@ class Layer:
         return self.op in MAC_OPS
 
     @property
+    def passes(self) -> bool:
+        """Whether its output holds the values of its inputs, on their grid."""
+        return self.op in PRESERVING_OPS and not self.act and self.norm is None
+
+    @property
     def macs(self) -> int:
         """Multiply-accumulates: N K (C/g) P Q R S, on input positions for a transposed conv."""
         if not self.is_mac:
@@ -144,6 +149,11 @@ class Layer:
     def depth(self) -> int:
         """Products summed into one output, (C/g) R S."""
         return self.in_channels // self.groups * prod(self.kernel) if self.is_mac else 1
+
+    @property
+    def loose(self) -> int:
+        """Parameters of it that count among the network's loose ones."""
+        return int(str(self.attr("loose", 0)))
 
     def attr(self, key: str, default: object = None) -> object:
         """Return one entry of `attrs`."""
@@ -252,16 +262,14 @@ class Workload:
     @cached_property
     def scale_groups(self) -> Mapping[str, str]:
         """Map each tensor to the tensor that stands for it: values passed on keep one scale."""
-        return self._groups(PRESERVING_OPS)
+        return self._groups()
 
     @cached_property
     def bit_groups(self) -> Mapping[str, str]:
         """Map each tensor to its group's first tensor: as `scale_groups`, and what an add meets."""
-        return self._groups(PRESERVING_OPS, meet=frozenset({"add"}))
+        return self._groups(meet=frozenset({"add"}))
 
-    def _groups(
-        self, through: frozenset[str], meet: frozenset[str] = frozenset()
-    ) -> dict[str, str]:
+    def _groups(self, meet: frozenset[str] = frozenset()) -> dict[str, str]:
         root = {i.name: i.name for i in self.inputs} | {layer.name: layer.name for layer in self}
         order = {name: index for index, name in enumerate(root)}
 
@@ -279,7 +287,7 @@ class Workload:
         for layer in self.layers:
             # who writes other bits than it reads has quantised anew
             same = layer.output_bits == max(layer.input_bits, default=layer.output_bits)
-            if layer.op in through and not layer.act and layer.norm is None and same:
+            if layer.passes and same:
                 join((*layer.inputs, layer.name))
             elif layer.op in meet:
                 join(layer.inputs)

@@ -28,7 +28,7 @@ def shrink(coupling: Coupling, mask: Mask) -> Workload:
 
 
 def _loose(layer: Layer) -> int:
-    return int(str(layer.attr("loose", 0))) if layer.op in {"add", "mul"} else 0
+    return layer.loose if layer.op in {"add", "mul"} else 0
 
 
 class _Shrink:

@@ -37,7 +37,7 @@ class _Dropping:
     def run(self) -> Workload:
         for layer in self.workload:
             if layer.name in self.gone:
-                self.loose -= _loose(layer)
+                self.loose -= layer.loose
             elif layer.name in self.dropped:
                 self._pass_on(layer, self.dropped[layer.name])
             else:
@@ -59,17 +59,17 @@ class _Dropping:
         """Let the readers of an addition read what it was added to."""
         name = self.alias.get(branch.other, branch.other)
         maker = self.layers.get(name)
-        self.loose -= _loose(add)
+        self.loose -= add.loose
         if not add.act:
             self._replace(add, name)
         elif maker and maker.op not in REFUSES_ACT and self.reads[name] == 1:
             self.layers[name] = _activated(maker, add)
-            self.loose += _loose(self.layers[name]) - _loose(maker)
+            self.loose += self.layers[name].loose - maker.loose
             self._replace(add, name)
         else:
             kept = replace(
                 add, op="act", inputs=add.inputs[:1], in_shapes=add.in_shapes[:1], attrs=(),
-                params=_loose(add),
+                params=add.loose,
             )  # fmt: skip
             self._keep(replace(kept, inputs=(name,), input_bits=(self.bits[name],)))
 
@@ -80,14 +80,9 @@ class _Dropping:
 
 def _activated(maker: Layer, add: Layer) -> Layer:
     """Return a layer with the activation of an addition, and its parameters."""
-    extra, acts = _loose(add), (*maker.act, *add.act)
+    extra, acts = add.loose, (*maker.act, *add.act)
     if maker.op not in {"add", "mul"}:
         return replace(maker, act=acts, params=maker.params + extra)
     others = tuple(pair for pair in maker.attrs if pair[0] != "loose")
-    count = _loose(maker) + extra
+    count = maker.loose + extra
     return replace(maker, act=acts, attrs=(*others, ("loose", count)) if count else others)
-
-
-def _loose(layer: Layer) -> int:
-    """Return the parameters of a layer that count among the network's loose ones."""
-    return int(str(layer.attr("loose", 0)))

@@ -18,7 +18,7 @@ def part_of(workload: Workload, site: Site) -> Workload:
     """Return the layers of a site as a workload, its entry in floating point."""
     entry = ENTRY if ENTRY not in site.layers else f"{ENTRY}/entry"
     layers = tuple(_reading(workload[name], site.entry, entry) for name in site.layers)
-    loose = sum(int(str(layer.attr("loose", 0))) for layer in layers)
+    loose = sum(layer.loose for layer in layers)
     given = (Input(entry, (1, *site.in_shape)),)
     return Workload(site.name, _floats(layers, entry), given, (site.exit,), loose)
 

@@ -19,7 +19,7 @@ from hwflow.design import Design
 from hwflow.edits.fuse import FusePart, read
 from hwflow.edits.match import match
 from hwflow.edits.methods import Calibration, Mend, Method, QuantizerName
-from hwflow.edits.quantizers import passes, prepared, quantized, tensor_sites, weight_sites
+from hwflow.edits.quantizers import prepared, quantized, tensor_sites, weight_sites
 from hwflow.errors import HwflowError, unknown_name
 from hwflow.fake_quantize import check_bits
 from hwflow.network import Network
@@ -101,7 +101,7 @@ class Quantize:
         if not self.heirs:
             return self
         groups, found, legacy = workload.bit_groups, dict[str, int](), self.inherited
-        named = [name for name in self.tensors if name not in legacy.own]
+        named = dict.fromkeys(name for name in self.tensors if name not in legacy.own)
         there = [name for name in groups if name in named]
         for name in (*there, *(name for name in named if name not in groups)):
             heir = name
@@ -272,7 +272,7 @@ def _sites(source: Network | Workload) -> tuple[Workload, _Sites]:
         found = read(source)
         return found.workload, _Sites(weight_sites(found), tensor_sites(found))
     weights = [layer.name for layer in source if layer.op in _WEIGHTED]
-    fresh = [layer.name for layer in source if not passes(layer)]
+    fresh = [layer.name for layer in source if not layer.passes]
     return source, _Sites(weights, [i.name for i in source.inputs] + fresh)
 
 
@@ -297,8 +297,8 @@ def _ends(workload: Workload) -> frozenset[str]:
 def _groups(workload: Workload, layers: Iterable[Layer], sites: Collection[str]) -> list[str]:
     """Return the bit groups that `layers` read and that can be quantised as a whole."""
     group_of = workload.bit_groups
-    read = {group_of[name] for layer in layers if not passes(layer) for name in layer.inputs}
-    fresh = [i.name for i in workload.inputs] + [x.name for x in workload if not passes(x)]
+    read = {group_of[name] for layer in layers if not layer.passes for name in layer.inputs}
+    fresh = [i.name for i in workload.inputs] + [x.name for x in workload if not x.passes]
     unknown = {layer.name for layer in workload.unknown}
     closed = {group_of[name] for name in fresh if name not in sites or name in unknown}
     return [name for name in group_of if name in read and name not in closed]

@@ -28,7 +28,7 @@ from hwflow.edits.calibrate import (
     unit_scale,
     weight_scale,
 )
-from hwflow.edits.methods import Method
+from hwflow.edits.methods import Calibration, Method
 from hwflow.edits.placing import QUANTIZERS as QUANTIZERS
 from hwflow.edits.placing import Place
 from hwflow.edits.remember import Remembered
@@ -38,7 +38,7 @@ from hwflow.extract.call import active_nodes, is_quantizer
 from hwflow.extract.constants import constant
 from hwflow.extract.exported import Extraction, export_network, is_exported, read_graph
 from hwflow.network import Network
-from hwflow.workload import PRESERVING_OPS, Layer, Workload
+from hwflow.workload import Layer, Workload
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,6 @@ class Site:
 
     value: fx.Node
     reader: fx.Node | None = None
-
-
-def passes(layer: Layer) -> bool:
-    """Whether a layer's output holds the values of its inputs, on their grid."""
-    return layer.op in PRESERVING_OPS and not layer.act and layer.norm is None
 
 
 def tensor_sites(found: Extraction) -> dict[str, list[Site]]:
@@ -63,12 +58,12 @@ def tensor_sites(found: Extraction) -> dict[str, list[Site]]:
     sites: dict[str, list[Site]] = {}
     active = active_nodes(found.graph)
     fresh = [i.name for i in found.workload.inputs]
-    fresh += [layer.name for layer in found.workload if not passes(layer)]
+    fresh += [layer.name for layer in found.workload if not layer.passes]
     for name in fresh:
         if name in found.values and _is_float(found.values[name]):
             sites[name] = [Site(found.values[name])]
     for layer in found.workload:
-        if layer.op == "concat" and passes(layer) and layer.name in found.values:
+        if layer.op == "concat" and layer.passes and layer.name in found.values:
             node = found.values[layer.name]
             constants = [n for n in node.all_input_nodes if n not in active and _is_float(n)]
             if constants:
@@ -111,7 +106,8 @@ class Prepared:
     """The network for any batch, in eval mode; it shares the network's parameters."""
     found: Extraction
     calibration: Tensor | None
-    _scales: dict[tuple[str, str, int, Method], Scale] = field(default_factory=dict)
+    _weight_scales: dict[tuple[str, int, bool, bool], Scale] = field(default_factory=dict)
+    _tensor_scales: dict[tuple[str, int, Calibration], Scale] = field(default_factory=dict)
     _seen: dict[int, dict[str, Observed]] = field(default_factory=dict)
 
     @property
@@ -147,8 +143,9 @@ class Prepared:
 
     def weight_scale(self, layer: str, bits: int, method: Method = Method()) -> Scale:
         """Return the scales of a layer's weight, one per output channel."""
-        key = ("weight", layer, bits, method)
-        if key not in self._scales:
+        dorefa = method.quantizer == "dorefa"
+        key = (layer, bits, dorefa, method.faithful if dorefa else method.fits)
+        if key not in self._weight_scales:
             value = constant(self.graph, self.weights[layer].value)
             if not torch.isfinite(value).all():
                 raise ModelError(
@@ -156,24 +153,24 @@ class Prepared:
                     "Load the network with sound weights."
                 )
             axis = _channel_axis(self.workload[layer], value)
-            self._scales[key] = (
+            self._weight_scales[key] = (
                 dorefa_scale(value, bits, axis, method.faithful)
-                if method.quantizer == "dorefa"
+                if dorefa
                 else weight_scale(value, bits, axis, method.fits)
             )
-        return self._scales[key]
+        return self._weight_scales[key]
 
     def tensor_scale(self, group: str, bits: int, method: Method = Method()) -> Scale:
         """Return the scale of a scale group, from the calibration inputs."""
         images = {self.workload.scale_groups[i.name] for i in self.workload.inputs}
         if method.faithful and group not in images:
             return unit_scale(bits)
-        key = ("tensor", group, bits, method)
-        if key not in self._scales:
+        key = (group, bits, method.calibration)
+        if key not in self._tensor_scales:
             samples = histogram.SAMPLES if method.calibration == "kl" else SAMPLES
             seen = self._observed(samples)[group]
-            self._scales[key] = activation_scale(seen, bits, method.calibration)
-        return self._scales[key]
+            self._tensor_scales[key] = activation_scale(seen, bits, method.calibration)
+        return self._tensor_scales[key]
 
     def _observed(self, samples: int) -> dict[str, Observed]:
         if samples not in self._seen:

@@ -23,7 +23,7 @@ from hwflow.edits.operations.teacher import cut_out, ends
 from hwflow.edits.quantizers import Prepared, prepared_in_floats
 from hwflow.edits.remember import Remembered
 from hwflow.edits.sites import Site
-from hwflow.edits.splice import check_sites, exit_of, loose_of, renamed, spliced
+from hwflow.edits.splice import check_sites, exit_of, renamed, spliced
 from hwflow.errors import HwflowError
 from hwflow.network import Network
 from hwflow.running import seeded
@@ -181,7 +181,7 @@ def owned(
     names, loose = set(site.layers), []
     for option in options:
         if option.name == "keep":
-            loose.append(sum(loose_of(workload[name]) for name in site.layers))
+            loose.append(sum(workload[name].loose for name in site.layers))
             continue
         piece = piece_of(option, site, workload)
         handed_on = site.entry == exit_of(site, piece, option.derived)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from hwflow.edits.sites import Site
 from hwflow.errors import HwflowError
-from hwflow.workload import FLOAT_BITS, PRESERVING_OPS, Layer, Workload
+from hwflow.workload import FLOAT_BITS, Layer, Workload
 
 HOLDER = "option"
 """Layers and parameters of an option lie below this name below their site's."""
@@ -43,7 +43,7 @@ def spliced(workload: Workload, pieces: Mapping[Site, tuple[Workload, bool]]) ->
     loose = workload.loose_params
     for layer in workload:
         if layer.name in gone:
-            loose -= loose_of(layer)
+            loose -= layer.loose
         new: tuple[Layer, ...] = (layer,) if layer.name not in gone else ()
         if layer.name in ends:
             site, piece, own = ends[layer.name]
@@ -107,12 +107,6 @@ def _reading(layer: Layer, alias: Mapping[str, str], bits: Mapping[str, int]) ->
     made = replace(layer, inputs=inputs, input_bits=read)
     if layer.op == "matmul" and len(read) > 1:
         made = replace(made, weight_bits=read[1])
-    passes = layer.op in PRESERVING_OPS and not layer.act and layer.norm is None
-    if passes and read and layer.output_bits == max(layer.input_bits, default=FLOAT_BITS):
+    if layer.passes and read and layer.output_bits == max(layer.input_bits, default=FLOAT_BITS):
         made = replace(made, output_bits=max(read))
     return made
-
-
-def loose_of(layer: Layer) -> int:
-    """Return the parameters of a layer that count among the network's loose ones."""
-    return int(str(layer.attr("loose", 0)))

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from hwflow.extract.nodes import IDENTITY, Graph, Label, Node
-from hwflow.workload import FLOAT_BITS, PRESERVING_OPS, VIEW_OPS, Input, Layer, Workload
+from hwflow.workload import FLOAT_BITS, VIEW_OPS, Input, Layer, Workload
 
 _TAKES_NORM = frozenset({"conv", "conv_transpose", "linear"})
 _REFUSES_ACT = VIEW_OPS | {"unknown"}
@@ -291,10 +291,10 @@ class _Folder:
 
     def _with_bits(self, layer: Layer, written: int | None) -> Layer:
         """Return the layer with the bits of its output and, for a matmul, of its second operand."""
-        passes = layer.op in PRESERVING_OPS and not layer.act and layer.norm is None
         written = self.graph.tensor_bits.get(layer.name, written)
         if written is None:
-            written = max(layer.input_bits) if passes and layer.input_bits else layer.output_bits
+            read = layer.input_bits if layer.passes else ()
+            written = max(read, default=layer.output_bits)
         second = layer.op == "matmul" and len(layer.input_bits) > 1
         weight = layer.input_bits[1] if second else layer.weight_bits
         weight = self.graph.weight_bits.get(layer.name, weight)

@@ -17,7 +17,6 @@ from hwflow.edits.operations.option import Option
 from hwflow.edits.part import part_of
 from hwflow.edits.prune import prune
 from hwflow.edits.quantize import Quantize
-from hwflow.edits.quantizers import passes
 from hwflow.edits.ranking import taylor
 from hwflow.edits.sites import Site
 from hwflow.edits.trainable import TrainableGraph
@@ -131,7 +130,7 @@ class Quantized(Option):
         """Return the bits of every weight, and of every tensor but the exit."""
         groups, entry = workload.bit_groups, workload.inputs[0].name
         weights = [layer.name for layer in workload if layer.op in _WEIGHTED]
-        fresh = [layer.name for layer in workload if not passes(layer)]
+        fresh = [layer.name for layer in workload if not layer.passes]
         left = groups[workload.outputs[0]] if workload.outputs[0] in fresh else ""
         named = {groups[name] for name in (entry, *fresh)} - ({left} - {groups[entry]})
         return Quantize(
