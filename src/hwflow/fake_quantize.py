@@ -13,12 +13,15 @@ Grids (b bits):
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from hwflow.errors import HwflowError
+
+Values = TypeVar("Values", Tensor, np.ndarray[Any, Any])
 
 MAX_BITS = 16
 """The widest grid; wider operands stay floating point."""
@@ -61,21 +64,27 @@ def fake_quantize(
     low, high = grid(bits, signed)
     _check_shapes(x, scale, zero_point, axis)
     if signed and bits == 1:
-        step = spread(scale, x, axis).to(x.dtype)
+        step = spread(scale, x.dim(), axis).to(x.dtype)
         return torch.where(x < 0, -step, step)
-    step = spread(scale, x, axis)
+    step = spread(scale, x.dim(), axis)
     levels = x.div(step).round_()
     if signed:
         return levels.clamp_(low, high).mul_(step).to(x.dtype)
-    zero = spread(zero_point, x, axis)
+    zero = spread(zero_point, x.dim(), axis)
     return levels.add_(zero).clamp_(low, high).sub_(zero).mul_(step).to(x.dtype)
 
 
-def spread(values: Tensor, x: Tensor, axis: int) -> Tensor:
-    """Shape per-index values so that they broadcast along `axis` of `x`."""
-    if axis < 0:
-        return values.reshape(())
-    return values.reshape([-1 if a == axis else 1 for a in range(x.dim())])
+def spread(values: Values, rank: int, axis: int) -> Values:
+    """Shape per-index values so that they broadcast along `axis` of a tensor of `rank` axes.
+
+    -1 is for one value for the whole tensor.
+    """
+    return values.reshape(shape_along(rank, axis))
+
+
+def shape_along(rank: int, axis: int) -> list[int]:
+    """Return the shape of values that :func:`spread` gives; -1 stands for their number."""
+    return [] if axis < 0 else [-1 if a == axis else 1 for a in range(rank)]
 
 
 def _check_shapes(x: Tensor, scale: Tensor, zero_point: Tensor, axis: int) -> None:
@@ -117,7 +126,7 @@ def gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         return to_x, None
     # d out / d scale = out / scale - x / scale inside the range, out / scale where it clips
     passed = 0 if inside is None else x * inside
-    slope = grad * (output - passed) / spread(scale, x, ctx.axis)
+    slope = grad * (output - passed) / spread(scale, x.dim(), ctx.axis)
     others = [a for a in range(x.dim()) if a != ctx.axis]
     return to_x, (slope.sum(others) if others else slope).reshape(scale.shape).to(scale.dtype)
 
@@ -129,9 +138,9 @@ def _inside(
     if signed and bits == 1:
         return None
     low, high = grid(bits, signed)
-    level = torch.round(x / spread(scale, x, axis))
+    level = torch.round(x / spread(scale, x.dim(), axis))
     if not signed:
-        level = level + spread(zero_point, x, axis)
+        level = level + spread(zero_point, x.dim(), axis)
     return (level >= low) & (level <= high)
 
 

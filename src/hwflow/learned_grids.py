@@ -86,7 +86,7 @@ def dorefa(
     `scale` holds one factor, or one per index of `axis`, whose range is then its own.
     """
     check_bits(bits)
-    step = spread(dorefa_step(weight, scale, bits, axis), weight, axis).to(weight.dtype)
+    step = spread(dorefa_step(weight, scale, bits, axis), weight.dim(), axis).to(weight.dtype)
     if bits == 1:
         return torch.where(weight < 0, -step, step)
     top = grid(bits, signed=False)[1]
@@ -123,7 +123,7 @@ def _dorefa_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     if ctx.bits == 1:
         return grad, None, None, None, None, None
     bent, top = torch.tanh(weight), _largest(weight, ctx.axis)
-    grad = grad * spread(scale, weight, ctx.axis)
+    grad = grad * spread(scale, weight.dim(), ctx.axis)
     hot = (bent.abs() == top).to(grad.dtype)  # equals share the gradient of the maximum
     others = _others(weight, ctx.axis)
     pull = (grad * bent).sum(others, keepdim=True) / hot.sum(others, keepdim=True).clamp(min=1)

@@ -18,7 +18,8 @@ from torch import Tensor, fx
 from hwflow.edits.placing import grid_of
 from hwflow.errors import HwflowError
 from hwflow.extract.call import is_quantizer, operator_name
-from hwflow.train.batchnorm import Averaging
+from hwflow.fake_quantize import spread
+from hwflow.train.batchnorm import Averaging, even_batches
 
 BATCH = 250
 """Most inputs that run at once; statistics are averaged over batches of equal size."""
@@ -36,7 +37,7 @@ def match(module: fx.GraphModule, before: fx.GraphModule, inputs: Tensor) -> Non
     """Mend `module`, a quantised copy of the graph `before`, on these inputs, in place."""
     if len(inputs) == 0:
         raise HwflowError("There are no calibration inputs to take statistics from.")
-    batches = torch.tensor_split(inputs, -(-len(inputs) // BATCH))
+    batches = even_batches(inputs, BATCH)
     run = _Matching(module)
     with torch.no_grad():
         for batch in batches:
@@ -98,8 +99,9 @@ class _Matching(Averaging):
         found, wanted = _moments(value, _axis(n)), self.wanted[n.name]
         self.notes[n].append((found, wanted))
         factor, shift = self._change(n, found, wanted)
-        shape = [-1 if a == _axis(n) % value.dim() else 1 for a in range(value.dim())]
-        return value * factor.reshape(shape) + shift.reshape(shape)
+        rank = value.dim()
+        along = _axis(n) % rank
+        return value * spread(factor, rank, along) + spread(shift, rank, along)
 
     def _change(self, node: fx.Node, found: Moments, wanted: Moments) -> tuple[Tensor, Tensor]:
         """Return f and d with which f y + d has the wanted moments, as far as the layer can."""
@@ -146,7 +148,7 @@ class _Matching(Averaging):
             )  # fmt: skip
             factor, shift = self._change(node, found, wanted)
             for values in self._steps(node):
-                values.mul_(factor.reshape([-1] + [1] * (values.dim() - 1)))
+                values.mul_(spread(factor, values.dim(), 0))
             bias = self._bias(node)
             if bias is not None:
                 bias.copy_(factor * bias + shift)

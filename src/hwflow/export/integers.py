@@ -11,14 +11,12 @@ from collections.abc import Iterable
 from typing import cast
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
+from hwflow.export.change import BYTE, exchange, keep
 from hwflow.extract.call import is_quantizer
 from hwflow.extract.constants import constant, is_constant
-from hwflow.fake_quantize import fake_quantize, grid
-
-BYTE = 8
-"""Bits of the integers that levels are stored in."""
+from hwflow.fake_quantize import fake_quantize, grid, spread
 
 
 @torch.library.custom_op("hwflow::dequantize", mutates_args=())
@@ -28,16 +26,12 @@ def dequantize(levels: Tensor, scale: Tensor, zero_point: Tensor, axis: int) -> 
     `scale` and `zero_point` (zeros of the dtype of `levels`) hold one element, or one per index of
     `axis` (-1: one for the whole tensor).
     """
-    return levels.to(scale.dtype) * _spread(scale, levels.dim(), axis)
+    return levels.to(scale.dtype) * spread(scale, levels.dim(), axis)
 
 
 @dequantize.register_fake
 def _(levels: Tensor, scale: Tensor, zero_point: Tensor, axis: int) -> Tensor:
     return torch.empty_like(levels, dtype=scale.dtype)
-
-
-def _spread(values: Tensor, rank: int, axis: int) -> Tensor:
-    return values.reshape([] if axis < 0 else [-1 if a == axis else 1 for a in range(rank)])
 
 
 @torch.library.custom_op("hwflow::requantize", mutates_args=())
@@ -77,7 +71,7 @@ def _requantize(graph: fx.Graph, node: fx.Node) -> None:
     if (bits, signed, axis) == (BYTE, False, -1):
         with graph.inserting_before(node):
             target = torch.ops.hwflow.requantize.default
-            _replace(node, graph.call_function(target, (x, scale, zero)))
+            exchange(node, graph.call_function(target, (x, scale, zero)))
 
 
 def _store(module: fx.GraphModule, node: fx.Node) -> None:
@@ -88,7 +82,7 @@ def _store(module: fx.GraphModule, node: fx.Node) -> None:
     path = _path(source, node)
     with module.graph.inserting_before(node):
         if bits > BYTE or not signed:
-            _replace(node, _keep(module, path, constant(module, node)))
+            exchange(node, keep(module, path, constant(module, node)))
             return
         step = constant(module, scale)
         stored = {
@@ -96,15 +90,9 @@ def _store(module: fx.GraphModule, node: fx.Node) -> None:
             f"{path}_scale": step,
             f"{path}_zero_point": torch.zeros_like(step, dtype=torch.int8),
         }
-        reads = [_keep(module, where, tensor) for where, tensor in stored.items()]
+        reads = [keep(module, where, tensor) for where, tensor in stored.items()]
         target = torch.ops.hwflow.dequantize.default
-        _replace(node, module.graph.call_function(target, (*reads, axis)))
-
-
-def _replace(node: fx.Node, by: fx.Node) -> None:
-    by.meta = dict(node.meta)
-    node.replace_all_uses_with(by)
-    node.graph.erase_node(node)
+        exchange(node, module.graph.call_function(target, (*reads, axis)))
 
 
 def levels(weight: Tensor, scale: Tensor, bits: int, axis: int) -> Tensor:
@@ -112,7 +100,7 @@ def levels(weight: Tensor, scale: Tensor, bits: int, axis: int) -> Tensor:
     low, high = grid(bits, signed=True)
     if bits == 1:
         return torch.where(weight < 0, low, high).to(torch.int8)
-    ratio = weight / _spread(scale, weight.dim(), axis)
+    ratio = weight / spread(scale, weight.dim(), axis)
     return torch.round(ratio).clamp(low, high).to(torch.int8)
 
 
@@ -121,13 +109,3 @@ def _path(source: fx.Node, node: fx.Node) -> str:
     if source.op == "get_attr" and len(source.users) == 1:
         return str(source.target)
     return f"hwflow_{node.name}"
-
-
-def _keep(module: fx.GraphModule, path: str, tensor: Tensor) -> fx.Node:
-    """Set a buffer, in place of a parameter of that name, and return a node that reads it."""
-    owner, _, name = path.rpartition(".")
-    holder: nn.Module = module.get_submodule(owner)
-    if hasattr(holder, name):
-        delattr(holder, name)
-    holder.register_buffer(name, tensor.clone())
-    return module.graph.get_attr(path)

@@ -19,7 +19,7 @@ from hwflow.export.integers import in_integers
 from hwflow.export.kinds import Kinds, kinds
 from hwflow.export.operators import DOMAIN, functions, translations
 from hwflow.export.plain import plain, runnable
-from hwflow.export.verify import ExportReport, compare, runtime_name
+from hwflow.export.verify import ExportReport, compare, inputs_for, report
 from hwflow.extract.exported import export_network, is_exported, read_graph
 from hwflow.network import Network
 from hwflow.running import evaluating
@@ -57,17 +57,12 @@ def to_onnx(
         stored = in_integers(plain(graph), integers)
     model = exported(network, stored, opset, translations(opset))
     _mark(model, found.workload, how, opset)
-    if inputs is None:
-        inputs = network.example if network.calibration is None else network.calibration
     with appearing(path) as draft:
         write(model, draft)
         with evaluating(network.module):
-            compared = compare(draft, network.module, inputs)
-    return ExportReport(
-        path, path.stat().st_size, opset, how.count("integer"), how.count("simulated"),
-        how.count("float"), compared.inputs, compared.agreement, compared.max_difference,
-        runtime_name(), compared.settings,
-    )  # fmt: skip
+            compared = compare(draft, network.module, inputs_for(network, inputs))
+    counts = (how.count("integer"), how.count("simulated"), how.count("float"))
+    return report(path, opset, counts, compared)
 
 
 def checked_path(path: str | Path) -> Path:

@@ -19,7 +19,7 @@ from onnx import TensorProto
 from onnx.defs import OpSchema
 from onnxscript import values
 
-from hwflow.fake_quantize import grid
+from hwflow.fake_quantize import grid, shape_along
 
 DOMAIN = "hwflow"
 SIMULATED = "FakeQuantize"
@@ -97,8 +97,7 @@ def _spread(op: Any, per_index: Any, x: Any, axis: int) -> Any:
     """Shape per-index values so that they broadcast along `axis` of `x`."""
     if axis < 0:
         return per_index
-    shape = [-1 if a == axis else 1 for a in range(len(x.shape))]
-    return op.Reshape(per_index, op.Constant(value_ints=shape))
+    return op.Reshape(per_index, op.Constant(value_ints=shape_along(len(x.shape), axis)))
 
 
 _FLOATS = frozenset({"low", "high"})

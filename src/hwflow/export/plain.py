@@ -11,16 +11,14 @@ import copy
 from typing import cast
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx
 
+from hwflow.export.change import BYTE, keep
 from hwflow.extract.call import is_quantizer, operator_name
 from hwflow.extract.constants import constant
 from hwflow.extract.exported import Extraction
 from hwflow.learned_grids import dorefa_step, pact_step
 from hwflow.workload import Workload
-
-BYTE = 8
-"""Bits of the integers that weights are stored in."""
 
 _Arguments = tuple[fx.Node, fx.Node, fx.Node, int, bool, int]
 
@@ -43,12 +41,9 @@ def plain(module: fx.GraphModule) -> fx.GraphModule:
 
 
 def _pact_step(module: fx.GraphModule, node: fx.Node) -> fx.Node:
-    return _keep(
-        module,
-        node,
-        f"hwflow_{node.name}_step",
-        pact_step(constant(module, node.args[1]), _bits(node)),
-    )
+    step = pact_step(constant(module, node.args[1]), _bits(node))
+    with module.graph.inserting_before(node):
+        return keep(module, f"hwflow_{node.name}_step", step)
 
 
 def _dorefa(module: fx.GraphModule, node: fx.Node) -> tuple[object, ...]:
@@ -58,23 +53,13 @@ def _dorefa(module: fx.GraphModule, node: fx.Node) -> tuple[object, ...]:
     wider = bits + 1 if bits > 1 else 1
     alone = weight.op == "get_attr" and len(weight.users) == 1  # then the weight keeps its name
     path = str(weight.target) if alone else f"hwflow_{node.name}_weight"
-    kept = _keep(module, node, path, made), _keep(module, node, f"hwflow_{node.name}_step", step)
+    with module.graph.inserting_before(node):
+        kept = keep(module, path, made), keep(module, f"hwflow_{node.name}_step", step)
     return (*kept, zero, wider, True, axis)
 
 
 def _bits(node: fx.Node) -> int:
     return cast(int, node.args[3])
-
-
-def _keep(module: fx.GraphModule, node: fx.Node, path: str, tensor: Tensor) -> fx.Node:
-    """Set a buffer, in place of a parameter of that name; return a node that reads it."""
-    owner, _, name = path.rpartition(".")
-    holder: nn.Module = module.get_submodule(owner)
-    if hasattr(holder, name):
-        delattr(holder, name)
-    holder.register_buffer(name, tensor.clone())
-    with module.graph.inserting_before(node):
-        return module.graph.get_attr(path)
 
 
 def runnable(found: Extraction) -> Workload:

@@ -26,6 +26,7 @@ from torch import Tensor, fx
 
 from hwflow.errors import ModelError
 from hwflow.export import operators
+from hwflow.export.change import exchange, keep
 from hwflow.export.onnx_file import (
     BITS_KEY,
     OPSET,
@@ -37,12 +38,12 @@ from hwflow.export.onnx_file import (
     write,
 )  # fmt: skip
 from hwflow.export.plain import plain
-from hwflow.export.verify import Comparison, ExportReport, compare, runtime_name
+from hwflow.export.verify import Comparison, ExportReport, compare, inputs_for, report
 from hwflow.extract.call import is_quantizer, shape_of
 from hwflow.extract.constants import constant, is_constant
 from hwflow.extract.exported import read_graph
 from hwflow.extract.onnx_values import QONNX
-from hwflow.fake_quantize import grid
+from hwflow.fake_quantize import grid, spread
 from hwflow.network import Network
 from hwflow.running import evaluating
 from hwflow.workload import FLOAT_BITS
@@ -94,16 +95,11 @@ def to_qonnx(network: Network, path: str | Path, *, inputs: Tensor | None = None
     simulated = [x.name for x in layers if min(x.weight_bits, *x.input_bits) < FLOAT_BITS]
     note(model, found.workload, simulated)
     model.doc_string = f"QONNX, written by hwflow; bits also in the metadata entry {BITS_KEY}."
-    if inputs is None:
-        inputs = network.example if network.calibration is None else network.calibration
     with appearing(path) as draft:
         write(model, draft)
-        compared = _compared(model, network, inputs)
-    return ExportReport(
-        path, path.stat().st_size, OPSET, 0, len(simulated), len(layers) - len(simulated),
-        compared.inputs, compared.agreement, compared.max_difference, runtime_name(),
-        compared.settings,
-    )  # fmt: skip
+        compared = _compared(model, network, inputs_for(network, inputs))
+    counts = (0, len(simulated), len(layers) - len(simulated))
+    return report(path, OPSET, counts, compared)
 
 
 def _with_quant_nodes(module: fx.GraphModule) -> fx.GraphModule:
@@ -113,33 +109,25 @@ def _with_quant_nodes(module: fx.GraphModule) -> fx.GraphModule:
             tuple[fx.Node, fx.Node, fx.Node, int, bool, int], node.args
         )
         rank = len(shape_of(x)) if x.op != "get_attr" else constant(module, x).dim()
-        shape = [] if axis < 0 else [-1 if a == axis else 1 for a in range(rank)]
-        step = constant(module, scale).float().reshape(shape)
-        offset = constant(module, zero).float().reshape(shape)
+        step = spread(constant(module, scale).float(), rank, axis)
+        offset = spread(constant(module, zero).float(), rank, axis)
         with module.graph.inserting_before(node):
             if is_constant(node):  # a weight lies on its grid, so that no rounding is left to do
-                x = _keep(module, f"{node.name}_values", constant(module, node))
-            held = _keep(module, f"{node.name}_scale", step)
+                x = keep(module, f"hwflow_{node.name}_values", constant(module, node))
+            held = keep(module, f"hwflow_{node.name}_scale", step)
             if signed and bits == 1:
                 call: tuple[Any, ...] = (torch.ops.hwflow.bipolar_quant.default, (x, held))
             else:
                 offset = offset * (not signed)
-                zeros = _keep(module, f"{node.name}_zero_point", offset)
-                width = _keep(module, f"{node.name}_bits", torch.tensor(float(bits)))
+                zeros = keep(module, f"hwflow_{node.name}_zero_point", offset)
+                width = keep(module, f"hwflow_{node.name}_bits", torch.tensor(float(bits)))
                 call = (torch.ops.hwflow.quant.default, (x, held, zeros, width, signed))
             made = module.graph.call_function(*call)
-        made.meta = dict(node.meta)
-        node.replace_all_uses_with(made)
-        module.graph.erase_node(node)
+        exchange(node, made)
     module.graph.eliminate_dead_code()
     module.delete_all_unused_submodules()
     module.recompile()
     return module
-
-
-def _keep(module: fx.GraphModule, name: str, tensor: Tensor) -> fx.Node:
-    module.register_buffer(f"hwflow_{name}", tensor.clone())
-    return module.graph.get_attr(f"hwflow_{name}")
 
 
 def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:

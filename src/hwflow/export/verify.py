@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree
 
 from hwflow.errors import DataError, ModelError
+from hwflow.network import Network
 
 ENOUGH = 0.995
 """Share of equal predictions below which another setting of the runtime is tried."""
@@ -65,6 +66,23 @@ class Comparison:
     agreement: float | None
     max_difference: float
     settings: Mapping[str, str]
+
+
+def inputs_for(network: Network, given: Tensor | None) -> Tensor:
+    """Return what a file is compared on: what is given, else calibration inputs or the example."""
+    if given is not None:
+        return given
+    return network.example if network.calibration is None else network.calibration
+
+
+def report(
+    path: Path, opset: int, layers: tuple[int, int, int], compared: Comparison
+) -> ExportReport:
+    """Return what was written; `layers` counts those in integers, simulated and in floats."""
+    return ExportReport(
+        path, path.stat().st_size, opset, *layers, compared.inputs, compared.agreement,
+        compared.max_difference, runtime_name(), compared.settings,
+    )  # fmt: skip
 
 
 def compare(path: Path, module: nn.Module, inputs: Tensor) -> Comparison:

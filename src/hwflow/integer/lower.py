@@ -20,6 +20,7 @@ from hwflow.extract.call import Call, Scope, active_nodes, is_quantizer, shape_o
 from hwflow.extract.constants import constant, is_constant
 from hwflow.extract.exported import Extraction
 from hwflow.fake_quantize import grid as grid_limits
+from hwflow.fake_quantize import spread
 from hwflow.integer import curves
 from hwflow.integer.program import Step
 from hwflow.integer.requantize import requantizer
@@ -27,17 +28,13 @@ from hwflow.integer.values import Array, Codes, Curve, Grid, Real, Term, signed_
 
 Value = Codes | Real
 
+Rule = Callable[["Lowering", Call], Value]
+"""Makes a call's steps, and returns what the node has become."""
+
 
 def floats(tensor: Tensor) -> Array:
     """Return a constant of the network as float64; float32 values stay what they are."""
     return np.asarray(tensor.detach().double().cpu().numpy())
-
-
-def spread(values: Array, rank: int, axis: int) -> Array:
-    """Shape per-index values so that they broadcast along `axis` of a tensor of `rank` axes."""
-    if axis < 0:
-        return values.reshape(())
-    return values.reshape([-1 if a == axis else 1 for a in range(rank)])
 
 
 @dataclass(eq=False)
@@ -150,7 +147,7 @@ class Lowering:
 
     # the walk
 
-    def run(self, rules: dict[str, Callable[[Lowering, Call], Value]]) -> tuple[Value, ...]:
+    def run(self, rules: dict[str, Rule]) -> tuple[Value, ...]:
         """Compile the graph and return its outputs."""
         for node in self.found.graph.nodes:
             if node not in self.scope.active or node.op == "placeholder":

@@ -11,13 +11,12 @@ import torch
 from torch import fx
 
 from hwflow.extract.call import Call, shape_of
+from hwflow.fake_quantize import spread
 from hwflow.integer import kernels
 from hwflow.integer.kernels import Pair, Window
-from hwflow.integer.lower import Lowering, Value, floats, spread
+from hwflow.integer.lower import Lowering, Rule, Value, floats
 from hwflow.integer.values import Array, Codes, Curve, Real, Term
 from hwflow.integer.views import VIEWS
-
-Rule = Callable[[Lowering, Call], Value]
 
 
 def _pair(values: tuple[int, ...]) -> Pair:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,11 +94,9 @@ class IntegerNetwork:
         """Return the smallest and the largest accumulator that occurs, by layer."""
         found: dict[str, tuple[int, int]] = {}
         for chunk in self._chunks(images):
-            arrays = self._run(chunk, keep={step.name for step in self.steps})
-            for step in self.steps:
+            for step, made in self._walk({self.input: self.input_grid.codes(chunk)}, set()):
                 if step.bits is not None:
                     low, high = found.get(step.layer, (0, 0))
-                    made = arrays[step.name]
                     found[step.layer] = min(low, int(made.min())), max(high, int(made.max()))
         return found
 
@@ -118,12 +116,21 @@ class IntegerNetwork:
 
     def _run(self, images: Array, keep: set[str]) -> dict[str, Array]:
         arrays = {self.input: self.input_grid.codes(images)}
+        for _ in self._walk(arrays, keep):
+            pass
+        return arrays
+
+    def _walk(self, arrays: dict[str, Array], keep: set[str]) -> Iterator[tuple[Step, Array]]:
+        """Yield each step with what it makes of `arrays`, which it is added to.
+
+        What no later step reads is dropped but for `keep`.
+        """
         for index, step in enumerate(self.steps):
             arrays[step.name] = step.compute(*(arrays[name] for name in step.inputs))
+            yield step, arrays[step.name]
             for name in step.inputs:
                 if self._last[name] == index and name not in keep:
                     arrays.pop(name, None)
-        return arrays
 
 
 def _read(output: Codes | Real) -> tuple[str, ...]:
@@ -135,8 +142,7 @@ def _read(output: Codes | Real) -> tuple[str, ...]:
 def _real(output: Codes | Real, arrays: Mapping[str, Array]) -> Array:
     """Return an output as real numbers."""
     if isinstance(output, Codes):
-        codes = arrays[output.name]
-        return np.asarray((codes - output.grid.zero) * output.grid.scale)
+        return output.grid.real(arrays[output.name])
     total: Any = output.offset
     for term in output.terms:
         total = total + term.factor * arrays[term.name]

@@ -26,10 +26,12 @@ import torch
 from torch import Tensor, fx
 
 from hwflow.errors import ModelError
+from hwflow.export.change import exchange, keep
 from hwflow.export.plain import plain
 from hwflow.extract.call import is_quantizer, shape_of
-from hwflow.extract.constants import constant, is_constant
+from hwflow.extract.constants import is_constant
 from hwflow.extract.exported import is_exported, read_graph
+from hwflow.fake_quantize import spread
 from hwflow.integer.lower import Lowering
 from hwflow.integer.program import BATCH, IntegerNetwork
 from hwflow.integer.requantize import MULTIPLIER_BITS
@@ -73,17 +75,10 @@ def exact_simulation(network: Network) -> Network:
     module = quantised_graph(network)
     low = Lowering(module, read_graph(module, network.name), MULTIPLIER_BITS)
     for node in [n for n in module.graph.nodes if is_quantizer(n) and is_constant(n)]:
-        source = constant(module, node.args[0])
         codes, scales, axis = low.weight(node, node)
-        shape = [-1 if a == axis else 1 for a in range(source.dim())]
-        real = torch.from_numpy(codes * (scales.reshape(shape) if axis >= 0 else scales))
-        name = f"hwflow_exact_{node.name}"
-        module.register_buffer(name, real)
+        real = torch.from_numpy(codes * spread(scales, codes.ndim, axis))
         with module.graph.inserting_before(node):
-            held = module.graph.get_attr(name)
-        held.meta = dict(node.meta)
-        node.replace_all_uses_with(held)
-        module.graph.erase_node(node)
+            exchange(node, keep(module, f"hwflow_exact_{node.name}", real))
     module.graph.eliminate_dead_code()
     module.recompile()
     return network.with_module(module.double())
@@ -123,15 +118,15 @@ def agreement(network: Network, program: IntegerNetwork, images: Tensor) -> Agre
     module = quantised_graph(network)
     sites = _sites(module, network.name)
     exact = _Watch(exact_simulation(network).module, sites)  # type: ignore[arg-type]
-    plain = _Watch(module, sites)
+    floating = _Watch(module, sites)
     counts = np.zeros(5, dtype=np.int64)
     worst = 0.0
     for chunk in torch.split(images, BATCH):
         array = chunk.numpy()
         wanted, outputs = program.trace(array)
         seen, theirs = exact.codes(chunk.double()), exact.outputs
-        free, single = plain.codes(chunk), plain.outputs
-        alone = plain.codes(chunk, follow=wanted)
+        free, single = floating.codes(chunk), floating.outputs
+        alone = floating.codes(chunk, follow=wanted)
         counts += [
             sum(codes.size for codes in wanted.values()), *(
                 sum(int((found[name] != wanted[name]).sum()) for name in wanted)
@@ -186,5 +181,4 @@ class _Watch(fx.Interpreter):
         self.seen[name] = grid.codes(value.double().numpy())
         if name not in self.follow:
             return value
-        real = (self.follow[name] - grid.zero) * grid.scale
-        return torch.from_numpy(np.asarray(real)).to(value.dtype)
+        return torch.from_numpy(grid.real(self.follow[name])).to(value.dtype)

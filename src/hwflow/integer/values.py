@@ -52,6 +52,10 @@ class Grid:
         near = np.rint(np.asarray(real, dtype=np.float64) / self.scale) + self.zero
         return np.asarray(np.clip(near, self.low, self.high), dtype=np.int64)
 
+    def real(self, codes: Array) -> Array:
+        """Return the real numbers that codes stand for, in float64."""
+        return np.asarray((codes - self.zero) * self.scale)
+
     def limit(self, real: float) -> Array:
         """Return the code of one real number, infinite ones included."""
         return self.codes(np.full(self.scale.shape, real))

@@ -8,10 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from hwflow.extract.call import Call, operator_name, shape_of
-from hwflow.integer.lower import Lowering, Value
+from hwflow.integer.lower import Lowering, Rule, Value
 from hwflow.integer.values import Array, Codes, Real
-
-Rule = Callable[[Lowering, Call], Value]
 
 
 def _same(low: Lowering, call: Call) -> Value:
@@ -89,8 +87,7 @@ def _piece(low: Lowering, call: Call) -> Value:
     index = call.size(call.node.args[1])
     start = sum(sizes[:index])
     cut = (*[slice(None)] * dim, slice(start, start + sizes[index]))
-    inner = Call(call.node, low.scope)
-    return _view(low, inner, "split", lambda x: x[cut])
+    return _view(low, call, "split", lambda x: x[cut])
 
 
 def _pad(low: Lowering, call: Call) -> Value:

@@ -42,16 +42,16 @@ def restated(network: Network, inputs: Tensor, batch_size: int = 250) -> Network
 
     As :func:`reestimate_batchnorm`, on inputs at hand.
     """
-    return _restated(network, _batches(inputs, batch_size))
+    return _restated(network, even_batches(inputs, batch_size))
 
 
 def restate(module: nn.Module, inputs: Tensor, batch_size: int = 250) -> None:
     """Set the batch-norm statistics of a module in eval mode to the averages over `inputs`."""
     with torch.no_grad():
-        _average(module, _batches(inputs, batch_size))
+        _average(module, even_batches(inputs, batch_size))
 
 
-def _batches(inputs: Tensor, most: int) -> Sequence[Tensor]:
+def even_batches(inputs: Tensor, most: int) -> Sequence[Tensor]:
     """Split inputs into as few batches of one size as can be: all count alike in the average."""
     return torch.tensor_split(inputs, -(-len(inputs) // most))
 
