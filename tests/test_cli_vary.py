@@ -34,6 +34,16 @@ def test_variants_are_a_table_by_area(capsys: pytest.CaptureFixture[str]) -> Non
     assert "array.rows" in run(capsys, "cost", *SMALL, "--on", "bitfusion", *VARY)[1]
 
 
+def test_variants_are_costed_in_the_view_that_is_asked_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ("cost", *SMALL, "--on", "systolic-8x8", "--level", "fine", "--view", "gemm", "--json")
+    whole = json.loads(run(capsys, *words)[1])["total"]
+    (row,) = json.loads(run(capsys, *words, "--vary", "array.rows=8")[1])["variants"]
+    assert row["latency_s"] == whole["latency_s"]
+    assert row["energy_j"] == whole["energy_j"]
+
+
 def test_a_search_over_bits_and_machine(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     words = [
         "search", *SMALL, "--data", "digits", "--on", "bitfusion", "--quantize", "--bits", "4,8",

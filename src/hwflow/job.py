@@ -17,6 +17,7 @@ from hwflow import plugins, settings
 from hwflow.cost import Limits, is_relative
 from hwflow.edits.resize import resize
 from hwflow.errors import HwflowError
+from hwflow.files import whole
 from hwflow.machine import Accelerator, is_device, load_machine
 from hwflow.problem import Problem
 from hwflow.settings import Setting
@@ -205,7 +206,8 @@ class Job(BaseModel):
         text.add(tomlkit.comment("Repeat this run with: hwflow search --from run.toml --out NEW"))
         text["job"] = self.plain()
         text["provenance"] = provenance
-        path.write_text(tomlkit.dumps(text))
+        with whole(path) as part:
+            part.write_text(tomlkit.dumps(text))
 
     def plain(self) -> dict[str, Any]:
         """Return the settings as plain data, without those of edits that are not made."""

@@ -14,6 +14,7 @@ from hwflow.costs.measured.files import Measured as FileTimes
 from hwflow.costs.measured.level import Measured
 from hwflow.design import Design
 from hwflow.errors import HwflowError
+from hwflow.files import whole
 from hwflow.front import Trial
 from hwflow.machine import Device, load_machine
 from hwflow.machine.latencies import user_table
@@ -39,7 +40,8 @@ def side_by_side(
     if times is not None:
         path = folder / LATENCIES_FILE
         known = {entry["trial"]: entry for entry in read(folder)} | {trial.number: found}
-        path.write_text(json.dumps(list(known.values()), indent=1))
+        with whole(path) as part:
+            part.write_text(json.dumps(list(known.values()), indent=1))
     return found
 
 

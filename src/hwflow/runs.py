@@ -23,6 +23,7 @@ from hwflow.costs.layerwise import LayerLevel
 from hwflow.costs.mid import Roofline, ops_roofline
 from hwflow.design import Design
 from hwflow.errors import HwflowError, StudyError
+from hwflow.files import whole
 from hwflow.front import Front, Trial
 from hwflow.job import RUN_FILE, Job, Parts
 from hwflow.loop import Progress
@@ -331,5 +332,6 @@ def _tested_once(parts: Parts, network: Any, folder: Path, key: str) -> dict[str
     if key not in known:
         flips = make.measure(parts.pristine, network, parts.data.test)
         known[key] = {**asdict(flips), "drop": flips.drop, "standard_error": flips.standard_error}
-        path.write_text(json.dumps(known, indent=2))
+        with whole(path) as part:
+            part.write_text(json.dumps(known, indent=2))
     return dict(known[key])

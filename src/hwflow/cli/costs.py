@@ -123,15 +123,18 @@ def cost(
 def _show_variants(
     workload: Workload, machine: Accelerator, vary: list[str], options: Options, as_json: bool
 ) -> None:
-    from hwflow.costing import cost_model
+    from hwflow.costing import cost_model, with_view
 
-    rows = variants(workload, machine, vary, cost_model(options)[0])
+    model, notes = cost_model(options)
+    rows = variants(workload, with_view(machine, options.view), vary, model)
     if as_json:
         print_json({"machine": machine.name, "level": options.name, "variants": rows})
         return
     from hwflow import screen
 
     screen.out.print(table(rows))
+    for note in notes():
+        screen.out.print(f"Note: {note}", highlight=False)
 
 
 def uniform_bits(workload: Workload, text: str) -> Workload:

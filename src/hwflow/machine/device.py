@@ -205,6 +205,7 @@ def _field(line: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
+@cache
 def _version(runtime: str) -> str:
     try:
         return version(runtime)

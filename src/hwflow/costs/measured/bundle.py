@@ -21,6 +21,7 @@ from hwflow.costs.measured.fill import LAUNCH
 from hwflow.costs.measured.networks import KEY_VERSION, about, launch, one_layer
 from hwflow.costs.measured.operators import UnmeasurableError
 from hwflow.errors import MachineError
+from hwflow.files import whole
 from hwflow.machine.latencies import COLUMNS
 from hwflow.workload import Layer
 
@@ -103,7 +104,8 @@ def read_bundle(times: Path, to: Path, manifest: Path | None = None, name: str =
         "runtime": "elsewhere",
         "runtime_version": "", "processor": name or to.stem, "read_only": True, "table": table.name,
     }  # fmt: skip
-    to.write_text(yaml.safe_dump(plain, sort_keys=False))
+    with whole(to) as part:
+        part.write_text(yaml.safe_dump(plain, sort_keys=False))
     return len(rows)
 
 

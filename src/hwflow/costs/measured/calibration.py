@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import nnls
 
 from hwflow.cost import Floats
 from hwflow.costs.measured.networks import FREE
@@ -138,6 +137,10 @@ def _unseen_errors(parts: Sequence[Parts], whole: Floats) -> Floats:
 
 
 def _solved(parts: Sequence[Parts], whole: Floats) -> Calibration:
+    from scipy.optimize import (
+        nnls,  # a quarter of a second, which only a calibration should wait for
+    )
+
     kinds = sorted({kind for p in parts for kind in p.seconds})
     rest = whole - np.array([p.launch_s for p in parts])
     sums = np.array([[p.seconds.get(kind, 0.0) for kind in kinds] for p in parts])

@@ -28,8 +28,8 @@ from typing import Any
 
 import numpy as np
 
-from hwflow.cost import Bits, Cost, Costs, Floats, Ints, Standing
-from hwflow.costs.arrays import ArrayLevel, Arrays, Metrics, Operands, arrays
+from hwflow.cost import Bits, Cost, Floats, Ints, Standing
+from hwflow.costs.arrays import ArrayLevel, Arrays, Metrics, Operands
 from hwflow.costs.coarse import STANDING, counted
 from hwflow.costs.measured.calibration import Calibration
 from hwflow.costs.measured.fill import LAUNCH, Measuring, fill, missing, named
@@ -67,15 +67,6 @@ class Measured(ArrayLevel):
             self.complete(device, layers)
         return super().costs(designs)
 
-    def over_bits(self, design: Design, bits: Bits) -> Costs:
-        """Cost one design at n bit assignments; what is missing is measured first."""
-        device = device_of(design.machine)
-        const = arrays(design.workload)
-        if bits.weights.shape[1:] == const.macs.shape:  # else refused below, with the reason
-            columns = _Columns(const, bits)
-            self.complete(device, [layer for row in columns.layers for layer in row])
-        return super().over_bits(design, bits)
-
     def complete(self, device: Device, layers: Iterable[Layer]) -> None:
         """Measure the layers that a device's table lacks.
 
@@ -98,11 +89,12 @@ class Measured(ArrayLevel):
             prepare(problem, self.measuring)
 
     def table(self, const: Arrays, machine: Accelerator, at: Operands) -> tuple[Metrics, Ints]:
-        """Return the metrics by layer; layers that only rename memory are free."""
+        """Return the metrics by layer, missing ones measured; what only renames memory is free."""
         device = device_of(machine)
         values = counted(const, machine, at)
         found = {name: values[name] for name in _COUNTED}
         columns = _Columns(const, Bits(at.raw_weights, at.raw_tensors))
+        self.complete(device, (layer for row in columns.layers for layer in row))
         found["latency_s"] = columns.latencies(device)
         free = np.array([layer.op in FREE for layer in const.workload], bool)
         bound_by = np.where(free, _FREE, _MEASURED).astype(np.int64)
