@@ -25,6 +25,7 @@ from hwflow.edits.remember import Remembered
 from hwflow.edits.sites import Site
 from hwflow.edits.splice import check_sites, exit_of, renamed, spliced
 from hwflow.errors import HwflowError
+from hwflow.extract.subgraph import subgraph
 from hwflow.network import Network
 from hwflow.running import seeded
 from hwflow.space import Legacy
@@ -213,25 +214,8 @@ class Replaceable:
         """Run the network up to the entry of a site."""
         entry, _ = ends(self.prepared, site)
         with torch.no_grad():
-            return _Until(self.prepared.graph, entry).run_until(inputs)
-
-
-class _Until(fx.Interpreter):
-    """Runs a graph until a node is known."""
-
-    def __init__(self, module: fx.GraphModule, last: fx.Node) -> None:
-        super().__init__(module)
-        self.nodes, self.last = module.graph.nodes, last
-
-    def run_until(self, inputs: Tensor) -> Tensor:
-        values: dict[fx.Node, object] = {}
-        self.env = values
-        self.args_iter = iter((inputs,))
-        for node in self.nodes:
-            values[node] = self.run_node(node)
-            if node is self.last:
-                return cast(Tensor, values[node])
-        raise HwflowError(f"The graph has no node {self.last.name!r}.")
+            found: Tensor = subgraph(self.prepared.graph, [entry])(inputs)[0]
+            return found
 
 
 @Remembered

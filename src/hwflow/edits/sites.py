@@ -10,7 +10,7 @@ the pointwise ones beside it. Where there is no block, each convolution is a sit
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -79,15 +79,14 @@ def sites(workload: Workload, level: str = "block") -> tuple[Site, ...]:
     finder = _Finder(workload)
     drafts = list(finder.singles())
     if level == "block":
-        drafts += [*finder.joins(), *finder.separable()]
-    order = {layer.name: place for place, layer in enumerate(workload)}
+        drafts += [*finder.joins, *finder.separable()]
     taken: set[str] = set()
     chosen = []
-    for draft in sorted(drafts, key=lambda d: (-len(d[1]), order[d[2]])):
+    for draft in sorted(drafts, key=lambda d: (-len(d[1]), finder.order[d[2]])):
         if taken.isdisjoint(draft[1]):
             taken |= draft[1]
             chosen.append(draft)
-    chosen.sort(key=lambda d: order[d[2]])
+    chosen.sort(key=lambda d: finder.order[d[2]])
     return tuple(finder.named(chosen))
 
 
@@ -111,8 +110,12 @@ class _Finder:
             if layer.op == "conv" and len(layer.inputs) == 1:
                 yield from self._checked(layer.inputs[0], frozenset({layer.name}), layer.name)
 
-    def joins(self) -> Iterator[Draft]:
-        """Yield the part that ends in each layer of several inputs."""
+    @cached_property
+    def joins(self) -> tuple[Draft, ...]:
+        """The part that ends in each layer of several inputs."""
+        return tuple(self._joins())
+
+    def _joins(self) -> Iterator[Draft]:
         for layer in self.workload:
             if len(set(layer.inputs)) > 1:
                 entry = self._above[layer.name]
@@ -124,7 +127,7 @@ class _Finder:
 
     def separable(self) -> Iterator[Draft]:
         """Yield each depthwise convolution with the pointwise ones before and after it."""
-        gates = {entry: (inside, end) for entry, inside, end in self.joins()
+        gates = {entry: (inside, end) for entry, inside, end in self.joins
                  if self.workload[end].op == "mul"}  # fmt: skip
         for layer in self.workload:
             if not _depthwise(layer):
@@ -209,18 +212,34 @@ class _Finder:
             return False
         return not self._shares(inside)
 
-    def _shares(self, inside: Collection[str]) -> bool:
+    def _shares(self, inside: frozenset[str]) -> bool:
         """Whether others share its weights, or are numbered after it ("add#2" after "add")."""
-        bases: set[str] = set()
-        for layer in self.workload:
-            base, own, tied = layer.name.partition("#")[0], layer.name in inside, layer.attr("tied")
-            if tied is not None and own != (tied in inside):
-                return True
-            if own:
-                bases.add(base)
-            elif base in bases:
+        if any(not self._tied.get(name, frozenset()) <= inside for name in inside):
+            return True
+        for base in {_base(name) for name in inside}:
+            own = [name in inside for name in self._numbered[base]]
+            if not all(own[own.index(True) :]):
                 return True
         return False
+
+    @cached_property
+    def _tied(self) -> Mapping[str, Set[str]]:
+        """The layers that share a layer's weight, where there are any."""
+        found: dict[str, set[str]] = {}
+        for layer in self.workload:
+            first = layer.attr("tied")
+            if first is not None:
+                found.setdefault(layer.name, set()).add(str(first))
+                found.setdefault(str(first), set()).add(layer.name)
+        return found
+
+    @cached_property
+    def _numbered(self) -> Mapping[str, Sequence[str]]:
+        """The layers of each name without its number, in the order they run."""
+        found: dict[str, list[str]] = {}
+        for layer in self.workload:
+            found.setdefault(_base(layer.name), []).append(layer.name)
+        return found
 
     def named(self, drafts: Iterable[Draft]) -> Iterator[Site]:
         """Yield the drafts as sites, each with a name of its own."""
@@ -261,9 +280,14 @@ def _chw(shape: tuple[int, ...]) -> CHW:
     return channels, height, width
 
 
+def _base(name: str) -> str:
+    """Return a layer's name without the number that tells it from others."""
+    return name.partition("#")[0]
+
+
 def _common(names: Iterable[str]) -> str:
     """Return the path of the innermost module that holds all of these layers, "" for none."""
-    first, *others = (name.partition("#")[0].split(".") for name in names)
+    first, *others = (_base(name).split(".") for name in names)
     parts = first[:-1]
     for other in others:
         same = [a == b for a, b in zip(parts, other[:-1], strict=False)]

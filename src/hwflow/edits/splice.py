@@ -31,10 +31,8 @@ def spliced(workload: Workload, pieces: Mapping[Site, tuple[Workload, bool]]) ->
     """Return a workload in which other pieces stand at some sites.
 
     A piece comes with whether its names are those of the network. Its layers stand where the exit
-    stood; who read the exit reads what it makes. Raises HwflowError for sites that the workload
-    does not have, and for sites that overlap.
+    stood; who read the exit reads what it makes. The sites are such as :func:`check_sites` passes.
     """
-    check_sites(workload, pieces)
     gone = {name for site in pieces for name in site.layers}
     ends = {site.exit: (site, *piece) for site, piece in pieces.items()}
     alias: dict[str, str] = {}

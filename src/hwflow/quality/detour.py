@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from hwflow.errors import HwflowError
+from hwflow.extract.subgraph import subgraph
 from hwflow.running import evaluating
 
 Batch = tuple[Tensor, Tensor]
@@ -58,7 +59,7 @@ class Detour:
         after = _dependent(exit_)
         active = _dependent(*graph.graph.find_nodes(op="placeholder"))
         cut = _cut(graph.graph, after, exit_, active)
-        before = _part(graph, [entry, *cut], {})
+        before = subgraph(graph, [entry, *cut])
         self._after = _tail(graph, exit_, cut, after)
         self._targets = [targets for _, targets in batches]
         with torch.no_grad():
@@ -104,23 +105,6 @@ def _cut(
     return [node for node in graph.nodes if node in read and (node in active or node in inputs)]
 
 
-def _part(
-    graph: fx.GraphModule, wanted: Sequence[fx.Node], given: dict[fx.Node, str]
-) -> fx.GraphModule:
-    """Return what computes some nodes from the `given` ones, which become inputs by name.
-
-    Without any, the inputs are those of the graph. Parameters are shared.
-    """
-    needed = _needed(wanted, given)
-    made = fx.Graph()
-    env = {node: made.placeholder(name) for node, name in given.items()}
-    for node in graph.graph.nodes:
-        if node in needed and node not in env:
-            env[node] = made.node_copy(node, env.__getitem__)
-    made.output(tuple(env[node] for node in wanted))
-    return fx.GraphModule(graph, made)
-
-
 def _tail(
     graph: fx.GraphModule, exit_: fx.Node, cut: Sequence[fx.Node], after: set[fx.Node]
 ) -> fx.GraphModule:
@@ -132,14 +116,4 @@ def _tail(
     wanted = list(end.all_input_nodes)
     if len(wanted) != 1:
         raise HwflowError(f"A network of one output is needed, not of {len(wanted)}.")
-    return _part(graph, wanted, given)
-
-
-def _needed(wanted: Iterable[fx.Node], given: Iterable[fx.Node]) -> set[fx.Node]:
-    found, waiting = set(given), list(wanted)
-    while waiting:
-        node = waiting.pop()
-        if node not in found:
-            found.add(node)
-            waiting += node.all_input_nodes
-    return found
+    return subgraph(graph, wanted, given)
