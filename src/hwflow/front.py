@@ -191,21 +191,30 @@ def non_dominated(points: np.ndarray) -> list[int]:
     return sorted(kept)
 
 
+def volume(points: np.ndarray) -> float:
+    """Return the hypervolume of points in the unit box, to be minimised, from its worst corner.
+
+    `points` has shape (n, objectives); points outside the box count nothing.
+    """
+    from pymoo.indicators.hv import HV
+
+    inside = points[(points < 1).all(axis=1)]
+    return float(HV(ref_point=np.ones(points.shape[1]))(inside)) if len(inside) else 0.0
+
+
 def covered(points: np.ndarray, worst: np.ndarray) -> float:
     """Return the share of the box between the ideal of `points` and `worst` that they dominate.
 
     `points` has shape (n, objectives), to be minimised. An objective in which the best point equals
     `worst` does not count; where it is worse than `worst`, nothing is dominated.
     """
-    from pymoo.indicators.hv import HV
-
     low = points.min(axis=0)
     if (worst < low).any():
         return 0.0
     flat = worst == low
     scaled = (points - low) / np.where(flat, 1.0, worst - low)
     scaled[:, flat] = np.where(points[:, flat] > low[flat], 2.0, 0.0)
-    return min(1.0, float(HV(ref_point=np.ones(len(worst)))(scaled)))
+    return min(1.0, volume(scaled))
 
 
 def _minimise(trial: Trial, objectives: Sequence[str]) -> tuple[float, ...]:

@@ -116,7 +116,7 @@ class Problem:
         rows = [cost.total for cost in self.costs(plans)]
         return {name: np.array([row[name] for row in rows]) for name in (rows[0] if rows else ())}
 
-    @property
+    @cached_property
     def original(self) -> dict[str, float]:
         """Total costs of the pristine network on the machine as it is."""
         sizes = {name: float(values[0]) for name, values in self._sizes([self.machine]).items()}

@@ -75,6 +75,11 @@ def need(edits: Sequence[str]) -> None:
         )
 
 
+def listed(text: str) -> list[str]:
+    """Return comma-separated names."""
+    return [name.strip() for name in text.split(",")]
+
+
 def numbers(text: str) -> tuple[int, ...]:
     """Read "2,4,8"."""
     try:

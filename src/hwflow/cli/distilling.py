@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hwflow.cli.app import Classes, InputShape, Json, Weights, app, print_json, shape
+from hwflow.cli.app import Classes, InputShape, Json, Weights, app, listed, print_json, shape
 from hwflow.errors import HwflowError, unknown_name
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def distill(
     network = load(model, weights=weights, num_classes=classes, input_shape=shape(input_shape))
     workload = extract(network)
     places = _named(sites_of(workload, level), sites)
-    offered = find([name.strip() for name in options.split(",")] if options else None)
+    offered = find(listed(options) if options else None)
     chosen = _promising(workload, places, offered, on, cost, promising)
     splits = load_data(data, network)
     how = Fitting(epochs, lr, batch=batch, seed=seed)
@@ -93,7 +93,7 @@ def distill(
 def _named(known: Sequence[Site], names: str | None) -> tuple[Site, ...]:
     if names is None:
         return tuple(known)
-    wanted = [name.strip() for name in names.split(",")]
+    wanted = listed(names)
     by_name = {site.name: site for site in known}
     for name in wanted:
         if name not in by_name:

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hwflow.cli.app import Classes, InputShape, Json, Weights, app, need, numbers, print_json, shape
+from hwflow.cli.app import (
+    Classes,
+    InputShape,
+    Json,
+    Weights,
+    app,
+    listed,
+    need,
+    numbers,
+    print_json,
+    shape,
+)
 from hwflow.cli.pruning import (
     Branches,
     Exclude,
@@ -113,7 +124,7 @@ def search(
         "on": on,
         "weights": weights,
         "edits": edits or None,
-        "options": [name.strip() for name in options.split(",")] if options else None,
+        "options": listed(options) if options else None,
         "trained": str(trained) if trained else None,
         "bits": numbers(bits) if bits else None,
         "quantizer": quantizer,
@@ -155,7 +166,7 @@ def search(
 def _objectives(text: str | None, varying: bool) -> list[str] | None:
     """Read objectives; where the machine varies its area is one, or the largest always wins."""
     if text:
-        return [name.strip() for name in text.split(",")]
+        return listed(text)
     return ["accuracy", "energy", "latency", "area"] if varying else None
 
 

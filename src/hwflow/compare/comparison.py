@@ -14,7 +14,7 @@ import numpy as np
 from hwflow.compare.run import Run
 from hwflow.compare.words import notes, verdict
 from hwflow.cost import Floats
-from hwflow.front import Front, Trial
+from hwflow.front import Front, Trial, volume
 
 POINTS = 50
 """Hypervolumes per curve."""
@@ -172,7 +172,7 @@ class Comparison:
         ideal, worst = self._box
         span = np.where(worst > ideal, worst - ideal, 1.0)
         points = (Front(seen, self.objectives).points() - ideal) / span
-        return _volume(points)
+        return volume(points)
 
     def volumes(self, run: Run) -> list[tuple[int, float]]:
         """Return (evaluations, hypervolume) of a run at evenly spaced evaluations."""
@@ -235,10 +235,3 @@ def _curve(evaluations: Sequence[int], rows: Sequence[Floats]) -> Curve:
 
 def _steps(total: int) -> list[int]:
     return [int(n) for n in np.unique(np.linspace(1, total, min(POINTS, total)).astype(int))]
-
-
-def _volume(points: Floats) -> float:
-    """Return the hypervolume of points in the unit box, measured from its worst corner."""
-    from pymoo.indicators.hv import HV
-
-    return float(HV(ref_point=np.ones(points.shape[1]))(points))

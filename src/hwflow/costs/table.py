@@ -309,9 +309,11 @@ class TermTable:
 
     def _add_loose(self, plans: Sequence[Plan], values: Floats) -> None:
         """Add, to terms of choices, the parameters beside layers that their options bring."""
+        if self._apart is None:
+            return
         factors = np.array([LOOSE.get(name, 0.0) for name in self.metrics])
-        for index, term in enumerate(self.terms if self._apart is not None else ()):
-            if term.places and self._apart is not None:
+        for index, term in enumerate(self.terms):
+            if term.places:
                 counts = np.array(self._apart.loose[term.layer])
                 chosen = [plan[term.places[0]] for plan in plans]
                 values[:, index] += counts[chosen, None] * factors

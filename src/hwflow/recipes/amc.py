@@ -52,7 +52,7 @@ def amc(
     """
     space = prune(network.calibrated(data.calibration(calibration)), keep)
     free = Problem(space, MACHINE, Coarse())
-    limits = Limits.read(below, free.cost.cost(free.design).total)
+    limits = Limits.read(below, free.original)
     problem = Problem(space, MACHINE, free.cost, limits, (QUALITY,))
     solver = DDPG(seed=seed, warmup=warmup, hardware=False)
     return loop.search(

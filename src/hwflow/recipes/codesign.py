@@ -144,7 +144,7 @@ def codesign_space(
     counted = Counted(cost or Fine(cache=user_file()))
     space = networks + resize(networks.network or networks.workload, on, vary)
     free = Problem(space, on, counted, objectives=tuple(objectives))
-    limits = Limits.read(below, free.costs([space.default])[0].total)
+    limits = Limits.read(below, free.total(space.default))
     search = _Search(
         replace(free, below=limits), PerNetwork(quality, len(networks)), Path(out), evaluations,
         seed, population, on_trial,

@@ -149,8 +149,7 @@ EVALUATIONS = 3
 def limited(space: Space, on: str, cost: CostModel, below: Sequence[str]) -> Problem:
     """Return the problem below limits, absolute or in percent of the original network's costs."""
     free = Problem(space, on, cost, objectives=OBJECTIVES)
-    original = free.costs([space.default])[0].total
-    return replace(free, below=Limits.read(below, original))
+    return replace(free, below=Limits.read(below, free.total(space.default)))
 
 
 def worthwhile(

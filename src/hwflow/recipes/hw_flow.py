@@ -141,7 +141,7 @@ def problem_at(level: str, space: Space, on: str, below: Sequence[str]) -> Probl
         shares = [text.partition("=")[2].strip() for text in below if text.strip().endswith("%")]
         tightest = min(shares, key=lambda share: float(share.rstrip("%")), default="50%")
         below = (f"macs={tightest}",)
-    original = free.cost.cost(free.design).total
+    original = free.original
     return Problem(space, on, free.cost, Limits.read(below, original), (QUALITY,))
 
 
@@ -169,7 +169,7 @@ def shift(before: Stage, after: Stage) -> Shift:
     """Return what changed from a level to the next."""
     old, new, problem = before.best, after.best, after.problem
     total = problem.total(old.plan)
-    whole = problem.cost.cost(problem.design).total
+    whole = problem.original
     names = [name for name, _ in problem.below.items()]
     values = problem.space.values(old.plan), problem.space.values(new.plan)
     return Shift(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hwflow.front import Trial, non_dominated
+from hwflow.front import Trial, non_dominated, volume
 from hwflow.problem import QUALITY
 
 STEPS = 200
@@ -34,7 +34,7 @@ def progress(trials: Sequence[Trial], objectives: Sequence[str]) -> list[tuple[i
     for stop in steps:
         front = np.concatenate([front, _finite(scaled[start:stop])])
         front = front[non_dominated(front)]
-        curve.append((int(stop), _volume(front)))
+        curve.append((int(stop), volume(front)))
         start = stop
     return curve
 
@@ -54,14 +54,6 @@ def _in_box(points: Floats) -> Floats | None:
 
 def _finite(points: Floats) -> Floats:
     return points[np.isfinite(points).all(axis=1)]
-
-
-def _volume(front: Floats) -> float:
-    from pymoo.indicators.hv import HV
-
-    if not len(front):
-        return 0.0
-    return float(HV(ref_point=np.ones(front.shape[1]))(front))
 
 
 def _minimise(trial: Trial, objectives: Sequence[str]) -> list[float]:

@@ -90,20 +90,13 @@ def volumes(found: Codesigned) -> list[float]:
             *(trial.total[name] / limits[name] for name in ("latency_s", "area_um2")),
         ]
         by_plan.setdefault(tuple(trial.plan[:own]), []).append(point)
-    best, volume = np.empty((0, 3)), []
+    best, curve = np.empty((0, 3)), list[float]()
     for trial in found.scored:
         new = np.array(by_plan.get(trial.plan, [])).reshape(-1, 3)
         joined = np.concatenate([best, new])
         best = joined[non_dominated(joined)]
-        volume.append(_volume(best))
-    return volume
-
-
-def _volume(points: np.ndarray) -> float:
-    from pymoo.indicators.hv import HV
-
-    inside = points[(points < 1).all(axis=1)]
-    return float(HV(ref_point=np.ones(3))(inside)) if len(inside) else 0.0
+        curve.append(volume(best))
+    return curve
 
 
 def presets_stage(settings: Settings, modes: Sequence[Mode], seed: int, name: str) -> Plain:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from hwflow import loop
-from hwflow.front import Front, Trial
+from hwflow.front import Front, Trial, volume
 from hwflow.problem import QUALITY, Problem
 from hwflow.quality.accuracy import Accuracy
 from hwflow.quality.sensitivity import Sensitivity, sensitivities
@@ -165,13 +165,6 @@ def volume_curve(problem: Problem, trials: Sequence[Trial]) -> list[float]:
         front = np.concatenate([front[~(point <= front).all(axis=1)], point[None]])
         curve.append(volume(front))
     return curve
-
-
-def volume(points: np.ndarray) -> float:
-    """Return the hypervolume of points in the unit box, objectives to be minimised."""
-    from pymoo.indicators.hv import HV
-
-    return float(HV(ref_point=np.ones(points.shape[1]))(points))
 
 
 def _point(trial: Trial, costs: Sequence[str], whole: Mapping[str, float]) -> list[float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -118,11 +118,6 @@ def latency(device: Device, sample: Sample, layer: Layer | None) -> Latency:
     wall = sample.quartiles("wall")[1]
     text = json.dumps(about(layer), default=str) if layer is not None else ""
     return Latency(middle, low, high, wall, len(sample.wall_s), text)
-
-
-def spreads(entries: Iterable[Latency], above: float) -> Iterator[Latency]:
-    """Yield the entries whose quartiles lie further apart than a share of their median."""
-    return (entry for entry in entries if entry.spread > above)
 
 
 def named(layers: Sequence[Layer], most: int = 3) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hwflow.costs.measured.fill import Measuring, fill, keyed
+from hwflow.costs.measured.fill import Measuring, fill, missing
 from hwflow.costs.measured.networks import layer_key
 from hwflow.errors import HwflowError
 from hwflow.machine import Device
@@ -83,7 +83,7 @@ def staircase(layer: Layer, device: Device, measuring: Measuring, most: int = 72
     channels = tuple(range(8, most + 1))
     layers = [with_channels(layer, count) for count in channels]
     known = device.latencies
-    fill(device, {k: v for k, v in keyed(layers).items() if k not in known}, measuring)
+    fill(device, missing(device, layers), measuring)
     found = of_times(channels, [known[layer_key(la)].latency_s for la in layers])
     known.keep("channel_step", found.step)
     return found

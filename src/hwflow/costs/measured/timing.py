@@ -96,12 +96,8 @@ def interleaved(
     entries: Mapping[str, Run],
     how: Repetitions | None = None,
     ticks: Ticks | None = None,
-    on_round: Callable[[int, int], None] | None = None,
 ) -> dict[str, Sample]:
-    """Time entries in rounds; in each round every entry has one turn, in turning order.
-
-    `on_round` is told how many rounds of how many are done.
-    """
+    """Time entries in rounds; in each round every entry has one turn, in turning order."""
     how, ticks = how or Repetitions(), ticks or SystemTicks()
     runs = {name: _warm(run, how, ticks) for name, run in entries.items()}
     names = list(entries)
@@ -113,8 +109,6 @@ def interleaved(
                 used, passed = _turn(entries[name], runs[name], ticks)
                 cpu[name].append(used)
                 wall[name].append(passed)
-            if on_round is not None:
-                on_round(number + 1, how.rounds)
     return {n: Sample(np.array(cpu[n]), np.array(wall[n]), runs[n]) for n in names}
 
 
