@@ -10,7 +10,7 @@ from typing import Any
 from torch import fx
 
 from hwflow.distill.jobs import Clock, Pair, Progress, Progressing, answers, check_known, pairs_of
-from hwflow.distill.tasks import Distilled, Group, Work, distilled_key, learns, train_group
+from hwflow.distill.tasks import Distilled, Group, Work, distilled_key, train_group
 from hwflow.edits.operations import Option
 from hwflow.edits.quantizers import Prepared, prepared
 from hwflow.edits.sites import Site
@@ -179,7 +179,7 @@ def _groups(
         size = elements(nodes[site.entry]) + elements(nodes[site.exit])
         own = [j for i, j in pairs if i == number]
         for learning in (True, False):
-            same = [j for j in own if learns(options[j]) == learning]
+            same = [j for j in own if options[j].learns == learning]
             for start in range(0, len(same), together):
                 part = tuple(same[start : start + together])
                 found.append(Group(number, part, size * len(part) * (1.0 if learning else 0.05)))

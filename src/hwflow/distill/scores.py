@@ -21,7 +21,7 @@ from torch import nn
 
 from hwflow.data.split import Split, Stream
 from hwflow.distill.jobs import Clock, Pair, Progress, Progressing, answers, pairs_of
-from hwflow.distill.tasks import KNOWN, Group, distilled_key, learns, made_option
+from hwflow.distill.tasks import KNOWN, Group, distilled_key, made_option
 from hwflow.edits.operations import Option, teacher_of
 from hwflow.edits.operations.compressed import INPUTS
 from hwflow.edits.quantizers import prepared
@@ -209,7 +209,7 @@ def score_group(group: Group, bench: _Bench) -> list[Scored]:
 def _load(module: nn.Module, option: Option, file: Path) -> None:
     if file.exists():
         module.load_state_dict(load_file(file))
-    elif learns(option) and any(True for _ in module.parameters()):
+    elif option.learns and any(True for _ in module.parameters()):
         raise HwflowError(
             f"The weights {file} are missing. Put them back, or distill in a new folder."
         )

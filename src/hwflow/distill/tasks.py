@@ -24,10 +24,6 @@ from hwflow.quality.features import Features
 from hwflow.quality.fitting import Fitted, Fitting, Task, fit
 from hwflow.running import seeded
 
-MEASURED = frozenset({"keep", "quantized"})
-"""Families of options that are measured as they are: the teacher, and its rounded copies."""
-
-
 KNOWN = 64
 """Images whose activations options that are made from the teacher may look at."""
 
@@ -101,7 +97,7 @@ def train_group(group: Group, work: Work) -> list[Distilled]:
     task = Task(work.features, site.entry, site.exit, work.images)
     how = replace(work.how, seed=_seed(work.how.seed, site.name))
     warm = frozenset(name for name in made if starts_warm(options[name]))
-    fixed = frozenset(name for name in made if not learns(options[name]))
+    fixed = frozenset(name for name in made if not options[name].learns)
     fitted = fit(made, task, how, warm=warm, fixed=fixed)
     done = [_distilled(site.name, name, made[name], found) for name, found in fitted.items()]
     for found in done:
@@ -113,11 +109,6 @@ def train_group(group: Group, work: Work) -> list[Distilled]:
 def starts_warm(option: Option) -> bool:
     """Whether an option starts from the teacher's weights: it then needs a lower learning rate."""
     return option.derived
-
-
-def learns(option: Option) -> bool:
-    """Whether an option has anything to learn; else it is measured only."""
-    return option.family not in MEASURED
 
 
 def write_weights(module: nn.Module, path: Path) -> None:

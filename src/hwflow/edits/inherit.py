@@ -16,9 +16,6 @@ from hwflow.edits.splice import exit_of, renamed
 from hwflow.space import Condition, Legacy, Value
 from hwflow.workload import Workload
 
-OWN_BITS = frozenset({"quantized"})
-"""Families whose options set bits of their own."""
-
 
 @dataclass(frozen=True)
 class Inheritance:
@@ -67,7 +64,7 @@ def _lead(workload: Workload, site: Site) -> str:
 def _active(lead: bool, offered: tuple[Option, ...]) -> Iterator[Value]:
     """Yield the options with which a layer's own choices count."""
     for option in offered:
-        stays = option.derived and option.family not in OWN_BITS
+        stays = option.derived and not option.own_bits
         if stays or (lead and not option.derived):
             yield option.name
 
@@ -81,7 +78,7 @@ def legacy(handed_on: Inheritance, placed: Mapping[Site, tuple[Option, Workload]
     for site, (option, piece) in placed.items():
         names = [renamed(site, layer.name, option.derived) for layer in piece]
         heirs[site.exit] = exit_of(site, piece, option.derived)
-        if option.family in OWN_BITS:
+        if option.own_bits:
             own |= {*names} - {heirs[site.exit]}
             continue
         fresh = [name for name in names if name not in site.layers]

@@ -17,13 +17,14 @@ ENTRY = "x"
 def part_of(workload: Workload, site: Site) -> Workload:
     """Return the layers of a site as a workload, its entry in floating point."""
     entry = ENTRY if ENTRY not in site.layers else f"{ENTRY}/entry"
-    layers = tuple(_reading(workload[name], site.entry, entry) for name in site.layers)
+    layers = tuple(reading(workload[name], site.entry, entry) for name in site.layers)
     loose = sum(layer.loose for layer in layers)
     given = (Input(entry, (1, *site.in_shape)),)
     return Workload(site.name, _floats(layers, entry), given, (site.exit,), loose)
 
 
-def _reading(layer: Layer, old: str, new: str) -> Layer:
+def reading(layer: Layer, old: str, new: str) -> Layer:
+    """Return a layer that reads another tensor in place of one."""
     return replace(layer, inputs=tuple(new if name == old else name for name in layer.inputs))
 
 

@@ -260,20 +260,25 @@ def quantize(
 
 
 @dataclass(frozen=True)
-class _Sites:
+class Quantizable:
     """Layers whose weight, and tensors that, may get a quantiser."""
 
     weights: Collection[str]
     tensors: Collection[str]
 
 
-def _sites(source: Network | Workload) -> tuple[Workload, _Sites]:
+def _sites(source: Network | Workload) -> tuple[Workload, Quantizable]:
     if isinstance(source, Network):
         found = read(source)
-        return found.workload, _Sites(weight_sites(found), tensor_sites(found))
-    weights = [layer.name for layer in source if layer.op in _WEIGHTED]
-    fresh = [layer.name for layer in source if not layer.passes]
-    return source, _Sites(weights, [i.name for i in source.inputs] + fresh)
+        return found.workload, Quantizable(weight_sites(found), tensor_sites(found))
+    return source, quantizable(source)
+
+
+def quantizable(workload: Workload) -> Quantizable:
+    """Return what of a network on paper may get a quantiser."""
+    weights = [layer.name for layer in workload if layer.op in _WEIGHTED]
+    fresh = [layer.name for layer in workload if not layer.passes]
+    return Quantizable(weights, [i.name for i in workload.inputs] + fresh)
 
 
 def _layers(workload: Workload, names: Collection[str] | None) -> list[Layer]:

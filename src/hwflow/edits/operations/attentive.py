@@ -10,7 +10,7 @@ from math import sqrt
 import torch
 from torch import Tensor, nn
 
-from hwflow.edits.operations.layers import Size, activation, fits_kernel, unit
+from hwflow.edits.operations.layers import Size, activation, fits_kernel, projection
 from hwflow.edits.operations.option import Option
 from hwflow.edits.sites import Site
 
@@ -89,10 +89,7 @@ class Attention(Option):
 
     def module(self, site: Site, teacher: nn.Module | None = None) -> nn.Module:
         """Return the layer, after a 1x1 projection where the shape changes."""
-        channels, project = site.out_shape[0], None
-        if not site.keeps_shape:
-            sizes = site.in_shape[1:], site.out_shape[1:]
-            project = unit(site.in_shape[0], channels, 1, *sizes)
+        channels, project = site.out_shape[0], projection(site)
         attention = SelfAttention(channels, self.heads, self.pool, site.out_shape[1:])
         return Transformer(project, attention, channels, channels * self.mlp, site.act)
 
@@ -169,9 +166,7 @@ class Involution(Option):
 
     def module(self, site: Site, teacher: nn.Module | None = None) -> nn.Module:
         """Return the block, after a 1x1 projection where the shape changes."""
-        outputs, project = site.out_shape[0], None
-        if not site.keeps_shape:
-            project = unit(site.in_shape[0], outputs, 1, site.in_shape[1:], site.out_shape[1:])
+        outputs, project = site.out_shape[0], projection(site)
         involve = Involve(outputs, self.kernel, self.groups, site.out_shape[1:])
         return InvolutionBlock(project, involve, outputs, site.act)
 

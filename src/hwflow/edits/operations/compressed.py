@@ -14,22 +14,22 @@ from hwflow.coupling import couple
 from hwflow.design import Design
 from hwflow.edits.fuse import Fuse
 from hwflow.edits.operations.option import Option
-from hwflow.edits.part import part_of
+from hwflow.edits.part import part_of, reading
 from hwflow.edits.prune import prune
-from hwflow.edits.quantize import Quantize
+from hwflow.edits.quantize import Quantize, quantizable
 from hwflow.edits.ranking import taylor
 from hwflow.edits.sites import Site
 from hwflow.edits.trainable import TrainableGraph
+from hwflow.extract.call import is_quantizer
 from hwflow.extract.exported import extract_network
 from hwflow.network import Network
 from hwflow.running import seeded
 from hwflow.space import Space
-from hwflow.workload import Layer, Workload
+from hwflow.workload import FLOAT_BITS, Layer, Workload
 
 INPUTS = "hwflow_inputs"
 """Where a teacher's `meta` has what its entry holds for some calibration inputs."""
 
-_WEIGHTED = frozenset({"conv", "conv_transpose", "linear"})
 _DESIGN: Any = None
 """A machine where none is looked at."""
 
@@ -102,6 +102,8 @@ class Quantized(Option):
     activation_bits: int
     family = "quantized"
     derived = True
+    learns = False
+    own_bits = True
 
     @property
     def name(self) -> str:
@@ -115,7 +117,7 @@ class Quantized(Option):
     def module(self, site: Site, teacher: nn.Module | None = None) -> nn.Module:
         """Return the teacher with quantisers; ranges are those of the values that it knows."""
         network = Fuse().in_network(alone(site, self.needs(teacher)))
-        edit = self._edit(site, extract_network(network).workload)
+        edit = self._edit(extract_network(network).workload)
         module = cast(TrainableGraph, edit.in_network(network).module)
         _requantise(module, site)
         return module
@@ -123,18 +125,17 @@ class Quantized(Option):
     def piece(self, site: Site, workload: Workload) -> Workload:
         """Return the part with its bits, behind the two layers that quantise its entry."""
         design = Fuse().on_paper(Design(part_of(workload, site), _DESIGN))
-        edit = self._edit(site, design.workload)
+        edit = self._edit(design.workload)
         return _behind_quantiser(edit.on_paper(design).workload, site)
 
-    def _edit(self, site: Site, workload: Workload) -> Quantize:
+    def _edit(self, workload: Workload) -> Quantize:
         """Return the bits of every weight, and of every tensor but the exit."""
-        groups, entry = workload.bit_groups, workload.inputs[0].name
-        weights = [layer.name for layer in workload if layer.op in _WEIGHTED]
-        fresh = [layer.name for layer in workload if not layer.passes]
-        left = groups[workload.outputs[0]] if workload.outputs[0] in fresh else ""
-        named = {groups[name] for name in (entry, *fresh)} - ({left} - {groups[entry]})
+        groups, may = workload.bit_groups, quantizable(workload)
+        entry, exit_ = groups[workload.inputs[0].name], workload.outputs[0]
+        left = groups[exit_] if exit_ in may.tensors else ""
+        named = {groups[name] for name in may.tensors} - ({left} - {entry})
         return Quantize(
-            dict.fromkeys(weights, self.weight_bits),
+            dict.fromkeys(may.weights, self.weight_bits),
             dict.fromkeys(sorted(named), self.activation_bits),
         )
 
@@ -149,7 +150,7 @@ def _requantise(module: TrainableGraph, site: Site) -> None:
     graph = module.graph
     x = next(iter(graph.find_nodes(op="placeholder")))
     users = list(x.users)
-    quantisers = [user for user in users if "fake_quantize" in str(user.target)]
+    quantisers = [user for user in users if is_quantizer(user)]
     with graph.inserting_after(x):
         wide = _view(graph, torch.ops.aten.unsqueeze.default, x, entry_layers(site)[0])
     for node in quantisers:
@@ -178,14 +179,11 @@ def _behind_quantiser(piece: Workload, site: Site) -> Workload:
     wide, back = entry_layers(site)
     shape = (given.shape[0], 1, *given.shape[1:])
     first = Layer(wide, "reshape", (given.name,), (given.shape,), shape, given.shape[0],
-                  input_bits=(32,), output_bits=given.bits)  # fmt: skip
+                  input_bits=(FLOAT_BITS,), output_bits=given.bits)  # fmt: skip
     second = replace(first, name=back, inputs=(wide,), in_shapes=(shape,), out_shape=given.shape,
                      input_bits=(given.bits,))  # fmt: skip
-    rest = tuple(
-        replace(layer, inputs=tuple(back if name == given.name else name for name in layer.inputs))
-        for layer in piece
-    )
-    inputs = (replace(given, bits=32),)
+    rest = tuple(reading(layer, given.name, back) for layer in piece)
+    inputs = (replace(given, bits=FLOAT_BITS),)
     return replace(piece, layers=(first, second, *rest), inputs=inputs)
 
 

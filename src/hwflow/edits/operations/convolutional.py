@@ -14,7 +14,7 @@ from itertools import product
 
 from torch import nn
 
-from hwflow.edits.operations.layers import Gate, Residual, fits_kernel, unit
+from hwflow.edits.operations.layers import Gate, Residual, fits_kernel, projection, unit
 from hwflow.edits.operations.option import Option
 from hwflow.edits.sites import Site
 
@@ -27,12 +27,6 @@ class Block(Option):
     def fits(self, site: Site) -> bool:
         """Whether it can stand at a site."""
         return site.shrinks and fits_kernel(self.kernel, site.in_shape[1:])
-
-
-def _projection(site: Site) -> nn.Module | None:
-    if site.keeps_shape:
-        return None
-    return unit(site.in_shape[0], site.out_shape[0], 1, site.in_shape[1:], site.out_shape[1:])
 
 
 def _chain(parts: dict[str, nn.Module | None]) -> nn.Sequential:
@@ -127,7 +121,7 @@ class Bottleneck(Block):
             "conv": unit(inner, inner, self.kernel, before, after, "relu", self.groups),
             "expand": unit(inner, outputs, 1, after, after),
         })  # fmt: skip
-        return Residual(branch, _projection(site), site.act)
+        return Residual(branch, projection(site), site.act)
 
 
 @dataclass(frozen=True)
@@ -152,7 +146,7 @@ class BasicResidual(Block):
             "first": unit(channels, inner, self.kernel, before, after, "relu"),
             "second": unit(inner, outputs, self.kernel, after, after),
         })  # fmt: skip
-        return Residual(branch, _projection(site), site.act)
+        return Residual(branch, projection(site), site.act)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
+from hwflow.edits.sites import Site
+
 Size = tuple[int, int]
 """Height and width."""
 
@@ -86,6 +88,16 @@ def unit(
     }
     last = activation(act)
     return nn.Sequential(OrderedDict({**parts, "act": last} if last else parts))
+
+
+def projection(site: Site) -> nn.Sequential | None:
+    """Return the 1x1 convolution that gives a site's entry the shape of its exit.
+
+    None where the shape stays.
+    """
+    if site.keeps_shape:
+        return None
+    return unit(site.in_shape[0], site.out_shape[0], 1, site.in_shape[1:], site.out_shape[1:])
 
 
 class Gate(nn.Module):

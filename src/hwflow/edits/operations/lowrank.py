@@ -17,6 +17,7 @@ from hwflow.edits.operations.option import Option
 from hwflow.edits.operations.teacher import set_tensor
 from hwflow.edits.part import part_of
 from hwflow.edits.sites import Site
+from hwflow.edits.survey import arguments
 from hwflow.edits.trainable import TrainableGraph, trainable
 from hwflow.extract.exported import export_network, is_exported
 from hwflow.network import Network
@@ -85,7 +86,7 @@ class LowRank(Option):
         weight = node.args[1]
         if not isinstance(weight, fx.Node) or weight.op != "get_attr" or len(weight.users) > 1:
             return False
-        shape, groups = weight.meta["val"].shape, (*node.args, 1)[6] if len(node.args) > 6 else 1
+        shape, groups = weight.meta["val"].shape, arguments(node).get("groups", 1)
         return bool(groups == 1) and _comes_apart(self.method, tuple(shape[2:]))
 
     def _factors(self, weight: Tensor) -> tuple[Tensor, ...]:
@@ -103,11 +104,9 @@ class LowRank(Option):
         old = module.get_parameter(path)
         weights = self._factors(old.detach())
         given: list[Any] = [*node.args, *_DEFAULTS[len(node.args) :]]
-        where = [1, 1] if self.method == "svd" else [0, 1, 0]
         x = cast(fx.Node, node.args[0])
-        for place, weight in enumerate(weights[:-1]):
-            name = f"{base}.{_names(self.method)[place]}"
-            wide = where[place] if self.method != "svd" else 1
+        for (own, wide), weight in zip(_parts(self.method), weights[:-1], strict=True):
+            name = f"{base}.{own}"
             groups = len(weight) if self.method == "cp" and wide else 1
             geometry = (*given[3:6], groups) if wide else ([1, 1], [0, 0], [1, 1], 1)
             value = node.meta["val"] if wide else x.meta["val"]
@@ -132,9 +131,8 @@ class LowRank(Option):
             return (layer,)
         ranks = self.ranks(layer.out_channels, layer.in_channels, layer.kernel)
         parts: list[Layer] = []
-        for name, rank in zip(_names(self.method), ranks, strict=True):
+        for (name, wide), rank in zip(_parts(self.method), ranks, strict=True):
             before = parts[-1] if parts else layer
-            wide = self.method == "svd" or name == CORE
             groups = rank if self.method == "cp" and wide else 1
             parts.append(_part(layer, before, not parts, name, rank, wide, groups))
         last = _part(layer, parts[-1], False, "", layer.out_channels, False, 1)
@@ -157,9 +155,7 @@ def _part(
 ) -> Layer:
     """Return one of the convolutions that a layer comes apart into."""
     shape = before.in_shapes[0] if first else before.out_shape
-    size = whole.out_size if wide or not first else (shape[-2], shape[-1])
-    if not wide and not first:
-        size = (shape[-2], shape[-1])
+    size = whole.out_size if wide else (shape[-2], shape[-1])
     made = Layer(
         f"{whole.name}.{name}", "conv", before.inputs if first else (before.name,), (shape,),
         (shape[0], channels, *size), whole.batch, channels, shape[1], size,
@@ -171,8 +167,9 @@ def _part(
     return replace(made, params=made.weights)
 
 
-def _names(method: Method) -> tuple[str, ...]:
-    return (REDUCE,) if method == "svd" else (REDUCE, CORE)
+def _parts(method: Method) -> tuple[tuple[str, bool], ...]:
+    """Return the convolutions before the last: their names, and which has the whole's kernel."""
+    return ((REDUCE, True),) if method == "svd" else ((REDUCE, False), (CORE, True))
 
 
 def _comes_apart(method: Method, kernel: Sequence[int]) -> bool:

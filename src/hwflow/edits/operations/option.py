@@ -27,6 +27,10 @@ class Option(ABC):
     family: ClassVar[str]
     derived: ClassVar[bool] = False
     """Whether it is made from the teacher, which it then needs, and starts out as good as that."""
+    learns: ClassVar[bool] = True
+    """Whether it has anything to learn; else distillation measures it as it is."""
+    own_bits: ClassVar[bool] = False
+    """Whether it sets bits of its own, which no later choice changes."""
 
     @property
     @abstractmethod

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from hwflow.edits.operations.layers import fits_kernel, unit
+from hwflow.edits.operations.layers import fits_kernel, projection, unit
 from hwflow.edits.operations.option import Option
 from hwflow.edits.part import part_of
 from hwflow.edits.sites import Site
@@ -21,6 +21,7 @@ class Keep(Option):
 
     family = "keep"
     derived = True
+    learns = False
     name = "keep"
 
     def fits(self, site: Site) -> bool:
@@ -53,10 +54,7 @@ class Skip(Option):
 
     def module(self, site: Site, teacher: nn.Module | None = None) -> nn.Module:
         """Return an identity or a projection."""
-        if site.keeps_shape:
-            return nn.Identity()
-        (channels, *before), (outputs, *after) = site.in_shape, site.out_shape
-        return unit(channels, outputs, 1, (before[0], before[1]), (after[0], after[1]))
+        return projection(site) or nn.Identity()
 
     def piece(self, site: Site, workload: Workload) -> Workload:
         """Return the projection, or a workload of no layers."""
