@@ -10,6 +10,7 @@ from random_nets import CHANNELS, block_lists, network
 from torch import nn
 
 from hwflow.edits.fuse import Fuse
+from hwflow.edits.methods import Method
 from hwflow.edits.quantize import Quantize, quantize
 from hwflow.edits.quantizers import QUANTIZERS, prepared
 from hwflow.errors import HwflowError, ModelError
@@ -295,3 +296,19 @@ def test_any_batch_may_be_run():
     found = space.apply(space.default).module
     alone = torch.cat([found(image[None]) for image in IMAGES[:5]])
     assert torch.allclose(found(IMAGES[:5]), alone, atol=1e-5)
+
+
+def test_methods_that_fit_alike_have_the_same_scales_and_others_their_own():
+    ready = prepared(network("plain"))
+    layer, group = next(iter(ready.weights)), next(iter(ready.tensors))
+    weight, tensor = ready.weight_scale(layer, 4), ready.tensor_scale(group, 4)
+    for name in ("lsq", "pact"):
+        assert ready.weight_scale(layer, 4, Method(name)) is weight
+        assert ready.tensor_scale(group, 4, Method(name)) is tensor
+    dorefa = Method("dorefa")
+    assert ready.tensor_scale(group, 4, dorefa) is tensor
+    others = [dorefa, Method("dorefa", faithful=True), Method(calibration="minmax")]
+    found = [weight, *(ready.weight_scale(layer, 4, method) for method in others)]
+    assert len({tuple(scale.scale.flatten().tolist()) for scale in found}) == len(found)
+    whole = ready.tensor_scale(group, 4, Method(calibration="minmax"))
+    assert not torch.equal(whole.scale, tensor.scale)
