@@ -16,7 +16,7 @@ from hwflow.costs.fine import Fine
 from hwflow.costs.fine.cache import user_file
 from hwflow.edits.quantize import quantize
 from hwflow.errors import HwflowError, WorkloadError
-from hwflow.front import non_dominated
+from hwflow.front import non_dominated, volume
 from hwflow.machine import load_machine, machine_names
 from hwflow.problem import Problem
 from hwflow.recipes.codesign import Codesigned, Mode, codesign
