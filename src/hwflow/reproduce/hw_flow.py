@@ -57,6 +57,11 @@ class Case:
         """Its name in files."""
         return f"{self.network}-{self.machine}-{self.point}-{self.seed}"
 
+    @property
+    def about(self) -> str:
+        """What it is, in words."""
+        return f"{self.network} on {self.machine}, {self.point} cheaper, seed {self.seed}"
+
 
 def searched(settings: Settings, case: Case) -> Refined:
     """Return the refined search of a case, made now or before."""
@@ -98,9 +103,9 @@ def search_stage(settings: Settings, case: Case) -> Plain:
 def tune_stage(settings: Settings, case: Case) -> Plain:
     """Fine-tune a search's network and, as long, the original; compare them on the test split."""
     original = settings.network(case.network)
-    found = searched(settings, case)
-    trial, worth = taken(settings, found, original)
-    small = found.problem.space.apply(trial.plan)
+    found = search_of(case).result(settings)
+    space = searched(settings, case).problem.space
+    small = space.apply(tuple(found["plan"]))
     made = tuned(settings, original, small, case.key, case.seed)
     base = baseline(settings, original, case.network)
     pairs = {
@@ -109,9 +114,15 @@ def tune_stage(settings: Settings, case: Case) -> Plain:
     }  # fmt: skip
     return {
         "case": asdict(case), **length(settings), "lr": RATE,
-        "validation_before_fine_tuning": worth, "shares": shares(found.problem, trial.total),
+        "validation_before_fine_tuning": found["validation"], "shares": found["shares"],
         "test": paired(settings, original, pairs),
     }  # fmt: skip
+
+
+def search_of(case: Case) -> Stage:
+    """Return the stage of a case's search."""
+    about = f"search, {case.about}"
+    return Stage(f"search-{case.key}", about, partial(search_stage, case=case), case.seed == 0)
 
 
 def _cases() -> list[Case]:
@@ -123,13 +134,11 @@ def _cases() -> list[Case]:
 def _stages() -> tuple[Stage, ...]:
     stages: list[Stage] = []
     for case in _cases():
-        about = f"{case.network} on {case.machine}, {case.point} cheaper, seed {case.seed}"
-        quick = case.seed == 0
-        make = partial(search_stage, case=case)
-        stages.append(Stage(f"search-{case.key}", f"search, {about}", make, quick))
+        stages.append(search_of(case))
         if case.seed == 0 or case.machine == MACHINES[0]:
             make = partial(tune_stage, case=case)
-            stages.append(Stage(f"tune-{case.key}", f"fine-tune, {about}", make, quick))
+            about = f"fine-tune, {case.about}"
+            stages.append(Stage(f"tune-{case.key}", about, make, case.seed == 0))
     for name, machine in (("resnet20", "systolic-8x8"), ("resnet56", "eyeriss")):
         make = partial(compare_stage, name=name, machine=machine, contenders=tuple(CONTENDERS))
         stages.append(Stage(f"compare-{name}", f"agent and baselines, {name} on {machine}", make))

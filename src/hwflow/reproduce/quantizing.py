@@ -124,30 +124,29 @@ def trials_of(folder: Path) -> list[Trial]:
         return [trial for trial in study.trials() if trial.quality is not None]
 
 
-def shares(problem: Problem, total: Mapping[str, float]) -> dict[str, float]:
-    """Return costs as shares of the 8-bit network's."""
-    whole = default_costs(problem)
+def shares(whole: Mapping[str, float], total: Mapping[str, float]) -> dict[str, float]:
+    """Return costs as shares of the 8-bit network's, `whole`."""
     return {name: total[name] / whole[name] for name in METRICS if name in total}
 
 
-def described(problem: Problem, trial: Trial) -> Plain:
-    """Return a network as plain data: bits, accuracy in the search and costs."""
+def described(whole: Mapping[str, float], trial: Trial) -> Plain:
+    """Return a network as plain data: bits, accuracy in the search, costs and shares of `whole`."""
     return {
         "number": trial.number, "plan": list(trial.plan), "quality": trial.quality,
         "total": {name: trial.total[name] for name in METRICS if name in trial.total},
-        "shares": shares(problem, trial.total),
+        "shares": shares(whole, trial.total),
     }  # fmt: skip
 
 
 def searched_front(problem: Problem, trials: Sequence[Trial], front: Iterable[Trial]) -> Plain:
     """Return a search as plain data: its front, and the hypervolume after each evaluation."""
-    volumes = volume_curve(problem, trials)
+    volumes, whole = volume_curve(problem, trials), default_costs(problem)
     return {
         "machine": problem.machine.name, "level": problem.cost.level,
-        "evaluations": len(trials), "front": [described(problem, trial) for trial in front],
+        "evaluations": len(trials), "front": [described(whole, trial) for trial in front],
         "hypervolume": volumes[-1] if volumes else 0.0, "hypervolumes": volumes,
         "evaluation_cpu_s": sum(trial.seconds for trial in trials),
-        "eight_bit": default_costs(problem), "choices": [c.name for c in problem.space.choices],
+        "eight_bit": whole, "choices": [c.name for c in problem.space.choices],
         "options": [list(choice.options) for choice in problem.space.choices],
     }  # fmt: skip
 

@@ -14,7 +14,7 @@ from hwflow.front import Front, Trial
 from hwflow.network import Network
 from hwflow.problem import Problem
 from hwflow.quality.accuracy import compare
-from hwflow.recipes.hw_flowq import hw_flowq
+from hwflow.recipes.hw_flowq import default_costs, hw_flowq
 from hwflow.report import write_bits_svg, write_fronts_page, write_fronts_svg
 from hwflow.reproduce.quantizing import (
     MACHINES,
@@ -108,11 +108,11 @@ def costed_on(problem: Problem, trials: Sequence[Trial]) -> Plain:
         Trial(number, plan, {n: float(v[number]) for n, v in totals.items()}, worth[plan])
         for number, plan in enumerate(plans)
     ]
-    curve = volume_curve(problem, anew)
+    curve, whole = volume_curve(problem, anew), default_costs(problem)
     front = Front.of(anew, problem.objectives)
     return {
         "networks": len(plans), "hypervolume": curve[-1],
-        "front": [described(problem, trial) for trial in front],
+        "front": [described(whole, trial) for trial in front],
     }  # fmt: skip
 
 
@@ -197,7 +197,7 @@ def tune_stage(settings: Settings, case: Budget) -> Plain:
     made = {label: trained(settings, network, case, plan) for label, plan in plans.items()}
     test = settings.splits(network).test
     flips = compare(made["haq"], made["ours"], test, limit=QUICK_IMAGES if settings.quick else None)
-    costs = {"haq": theirs["answer"], "ours": described(problem, ours)}
+    costs = {"haq": theirs["answer"], "ours": described(default_costs(problem), ours)}
     return {
         "case": asdict(case), "steps": QUICK_STEPS if settings.quick else STEPS, "lr": RATE,
         "costs": costs, "test": plain_flips(flips, "haq", "ours"), "saved": saved(costs),

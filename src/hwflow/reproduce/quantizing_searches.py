@@ -11,7 +11,7 @@ from hwflow.front import Trial
 from hwflow.problem import Problem
 from hwflow.quality.accuracy import Accuracy
 from hwflow.recipes.haq import agent, budgeted
-from hwflow.recipes.hw_flowq import costed
+from hwflow.recipes.hw_flowq import costed, default_costs
 from hwflow.reproduce.quantizing import (
     described,
     evaluations,
@@ -124,7 +124,8 @@ def haq_stage(settings: Settings, case: Budget) -> Plain:
     free = costed("fine", problem.space, case.machine, (), ("energy", "latency"))
     answer, worth = taken(settings, case.network, problem, found)
     return head | {
-        "evaluations": len(found), "validation": worth, "answer": described(free, answer),
+        "evaluations": len(found), "validation": worth,
+        "answer": described(default_costs(free), answer),
         "best": [trial.value("accuracy") for trial in running(found)],
         "front": searched_front(free, found, ())["hypervolumes"],
         "evaluation_cpu_s": sum(trial.seconds for trial in found),

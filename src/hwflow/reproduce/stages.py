@@ -50,10 +50,16 @@ class Settings:
         """Return a CIFAR network with the weights that were trained on this data."""
         from hwflow.models import load
 
-        path = self.weights / f"cifar10jpeg_{name}.safetensors"
-        if not path.exists():
-            raise HwflowError(f"There are no weights {path}. Give their folder with --weights.")
-        return load(f"cifar:{name}", weights=str(path))
+        if name not in self._networks:
+            path = self.weights / f"cifar10jpeg_{name}.safetensors"
+            if not path.exists():
+                raise HwflowError(f"There are no weights {path}. Give their folder with --weights.")
+            self._networks[name] = load(f"cifar:{name}", weights=str(path))
+        return self._networks[name]
+
+    @cached_property
+    def _networks(self) -> dict[str, Network]:
+        return {}
 
     @cached_property
     def _sets(self) -> dict[str, Data]:
