@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-import hwflow as hf
 from hwflow.costs.mid import Mid
 from hwflow.edits.operations import find
 from hwflow.edits.replace import replace
@@ -17,16 +16,6 @@ from hwflow.quality.fitting import Fitting
 from hwflow.recipes.hant import Transformed, hant, worthwhile
 
 ON = "systolic-8x8"
-
-
-@pytest.fixture(scope="module")
-def net() -> hf.Network:
-    return hf.load("cifar:resnet8", num_classes=10, input_shape=(1, 8, 8))
-
-
-@pytest.fixture(scope="module")
-def data(net):
-    return hf.load_data("digits", net)
 
 
 @pytest.fixture(scope="module")

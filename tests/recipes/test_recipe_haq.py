@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-import hwflow as hf
 from hwflow.errors import InfeasibleError
 from hwflow.recipes.haq import agent, budgeted, haq
 from hwflow.recipes.hw_flowq import default_costs, quantization_space
@@ -12,16 +11,6 @@ from hwflow.solvers.steps import steps_of
 from hwflow.study import Study
 
 BITS = (2, 4, 8)
-
-
-@pytest.fixture(scope="module")
-def net() -> hf.Network:
-    return hf.load("cifar:resnet8", num_classes=10, input_shape=(1, 8, 8))
-
-
-@pytest.fixture(scope="module")
-def data(net):
-    return hf.load_data("digits", net)
 
 
 @pytest.mark.parametrize("repair", ["ratio", "backwards"])

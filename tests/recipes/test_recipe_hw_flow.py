@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-import hwflow as hf
 from hwflow.errors import InfeasibleError
 from hwflow.extract import extract
 from hwflow.recipes.amc import amc
@@ -24,16 +23,6 @@ from hwflow.study import Study
 ON = "systolic-8x8"
 BELOW = ("latency=70%", "energy=60%")
 KEEP = (0.5, 1.0)
-
-
-@pytest.fixture(scope="module")
-def net() -> hf.Network:
-    return hf.load("cifar:resnet8", num_classes=10, input_shape=(1, 8, 8))
-
-
-@pytest.fixture(scope="module")
-def data(net):
-    return hf.load_data("digits", net)
 
 
 def run(net, data, out: Path, evaluations: int = 12) -> Refined:

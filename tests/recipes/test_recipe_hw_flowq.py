@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-import hwflow as hf
 from hwflow.cost import Limits
 from hwflow.errors import InfeasibleError
 from hwflow.extract import extract
@@ -29,16 +28,6 @@ from hwflow.study import Study
 ON = "simd-16"
 BELOW = ("latency=80%", "energy=80%")
 BITS = (2, 4, 8)
-
-
-@pytest.fixture(scope="module")
-def net() -> hf.Network:
-    return hf.load("cifar:resnet8", num_classes=10, input_shape=(1, 8, 8))
-
-
-@pytest.fixture(scope="module")
-def data(net):
-    return hf.load_data("digits", net)
 
 
 def run(net, data, out: Path, **more) -> Refined:
