@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pymoo.indicators.hv import HV
 from toy import toy_problem
@@ -22,6 +22,10 @@ from hwflow.solvers.surrogate import (
     seeds,
 )
 from hwflow.testing.toy import toy_problem as paper_problem
+
+
+ROUNDING = 1 + 1e-9
+"""Of a budget that is meant to be a plan's own cost: a quantile between equals may lie below both."""
 
 
 def small():
@@ -45,13 +49,14 @@ def brute(problem, table, budgets):
     totals = problem.totals(plans)
     fits = np.ones(len(plans), bool)
     for name, value in budgets.items():
-        fits &= totals[name] <= value
+        fits &= totals[name] <= value * ROUNDING
     losses = np.array([loss_of(table, plan) for plan in plans])
     return losses[fits].min() if fits.any() else None
 
 
 @settings(max_examples=8, deadline=None)
 @given(st.integers(0, 99), st.floats(0, 1), st.floats(0, 1))
+@example(0, 1.0, 0.154296875)
 def test_the_best_plan_is_that_of_brute_force(seed, energy, latency):
     problem = small()
     table = table_of(problem, seed)
@@ -67,7 +72,7 @@ def test_the_best_plan_is_that_of_brute_force(seed, energy, latency):
     else:
         assert found.loss == pytest.approx(wanted, rel=2e-3, abs=1e-9)
         assert found.bound <= wanted + 1e-9
-        assert all(found.total[name] <= value * (1 + 1e-9) for name, value in budgets.items())
+        assert all(found.total[name] <= value * ROUNDING for name, value in budgets.items())
 
 
 def test_seeds_are_optimal_for_their_costs_and_spread_over_the_range():
