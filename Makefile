@@ -6,11 +6,11 @@ READY  := $(VENV)/.ready
 RUN    := demo-run
 export PYTHONHASHSEED = 0
 
-.PHONY: demo test slow lint types contract check clean help
+.PHONY: demo test slow explore lint types contract check clean help
 
 help:
 	@echo "make demo      train a small network on digits, search, report, export (3 minutes)"
-	@echo "make test      the quick tests; make slow adds the long ones"
+	@echo "make test      the quick tests; make slow adds the long ones, make explore new examples"
 	@echo "make check     tests, lint, types and import contract"
 
 $(READY): pyproject.toml constraints.txt
@@ -27,6 +27,9 @@ test: $(READY)
 
 slow: $(READY)
 	$(BIN)/python -m pytest -m slow
+
+explore: $(READY)  # properties on examples that are new in every run
+	$(BIN)/python -m pytest --hypothesis-profile=explore
 
 lint: $(READY)
 	$(BIN)/ruff check .

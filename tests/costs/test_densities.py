@@ -134,9 +134,7 @@ def test_reports_charge_the_mac_and_the_scratchpads_that_are_gated() -> None:
         assert quarter[part] == dense[part]
 
 
-@settings(
-    max_examples=60, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.floats(0, 1), st.sampled_from(("eyeriss", "eyeriss-isca16", "simd-16", "npu-camera")),
     st.booleans(), st.sampled_from(("latency", "energy", "edp")), st.sampled_from((2, 8, 32)),

@@ -59,7 +59,7 @@ def test_searched_mappings_replayed_cost_the_same(tmp_path: Path, name: str, vie
         assert one == two
 
 
-@settings(max_examples=30, derandomize=True, deadline=None, suppress_health_check=[
+@settings(max_examples=30, deadline=None, suppress_health_check=[
     HealthCheck.too_slow, HealthCheck.function_scoped_fixture])  # fmt: skip
 @given(networks(4), st.sampled_from(("eyeriss", "simd-16", "npu-camera")), st.integers(0, 9))
 def test_a_round_trip_keeps_every_cost(

@@ -42,7 +42,7 @@ def of(*layers, shape=(1, 4, 6, 6)) -> Network:
     return Network("small", module.eval(), torch.randn(shape))
 
 
-@settings(deadline=None, max_examples=5, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=5, suppress_health_check=list(HealthCheck))
 @given(blocks=block_lists())
 def test_the_fused_network_computes_the_same(blocks):
     net = network(*blocks)

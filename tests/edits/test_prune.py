@@ -29,9 +29,7 @@ from hwflow.testing import check_edit, difference
 
 EYERISS = load_machine("eyeriss")
 
-quick = settings(
-    deadline=None, max_examples=3, derandomize=True, suppress_health_check=list(HealthCheck)
-)
+quick = settings(deadline=None, max_examples=3, suppress_health_check=list(HealthCheck))
 
 
 @lru_cache

@@ -49,7 +49,7 @@ def quantisers(net, images=IMAGES):
     return watched.seen
 
 
-@settings(deadline=None, max_examples=4, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=4, suppress_health_check=list(HealthCheck))
 @given(blocks=block_lists())
 def test_quantised_values_lie_on_the_levels_of_their_bits(blocks):
     net = network(*blocks)
@@ -64,7 +64,7 @@ def test_quantised_values_lie_on_the_levels_of_their_bits(blocks):
             assert grid(bits, signed)[0] <= levels.min() <= levels.max() <= grid(bits, signed)[1]
 
 
-@settings(deadline=None, max_examples=4, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=4, suppress_health_check=list(HealthCheck))
 @given(blocks=block_lists())
 def test_sixteen_bits_are_as_good_as_floats(blocks):
     net = network(*blocks).calibrated(IMAGES)

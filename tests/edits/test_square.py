@@ -27,9 +27,7 @@ def assert_square(space: Space, plan, net: Network) -> None:
     assert found == paper, difference(found, paper)
 
 
-quick = settings(
-    deadline=None, max_examples=6, derandomize=True, suppress_health_check=list(HealthCheck)
-)
+quick = settings(deadline=None, max_examples=6, suppress_health_check=list(HealthCheck))
 
 
 @quick

@@ -11,9 +11,7 @@ from torch import Tensor, nn
 from hwflow.extract.exported import export_network, read_graph
 from hwflow.network import Network
 
-quick = settings(
-    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
-)
+quick = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 ACTS = (nn.ReLU, nn.SiLU, nn.Hardswish, nn.Identity, nn.Sigmoid)
 

@@ -39,7 +39,7 @@ def gemm_cycles(name: str, sizes: tuple[int, int, int], weight: int, read: int) 
 SIZES = st.tuples(st.integers(1, 300), st.integers(1, 300), st.integers(1, 300))
 
 
-@settings(max_examples=25, derandomize=True, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(SIZES, BITS, BITS)
 def test_stripes_takes_a_cycle_per_activation_bit(
     sizes: tuple[int, int, int], weight: int, read: int
@@ -49,7 +49,7 @@ def test_stripes_takes_a_cycle_per_activation_bit(
     assert gemm_cycles("stripes", sizes, weight, read) == pytest.approx(tiles * read)
 
 
-@settings(max_examples=25, derandomize=True, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(SIZES, BITS, BITS)
 def test_loom_takes_a_cycle_per_pair_of_bits(
     sizes: tuple[int, int, int], weight: int, read: int
@@ -59,7 +59,7 @@ def test_loom_takes_a_cycle_per_pair_of_bits(
     assert gemm_cycles("loom", sizes, weight, read) == pytest.approx(tiles * weight * read)
 
 
-@settings(max_examples=25, derandomize=True, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(SIZES, BITS, BITS)
 def test_bismo_takes_a_cycle_per_pair_of_bits(
     sizes: tuple[int, int, int], weight: int, read: int
@@ -69,7 +69,7 @@ def test_bismo_takes_a_cycle_per_pair_of_bits(
     assert gemm_cycles("bismo", sizes, weight, read) == pytest.approx(tiles * weight * read)
 
 
-@settings(max_examples=25, derandomize=True, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(SIZES, BITS, BITS)
 def test_unpu_takes_a_cycle_per_weight_bit_and_three_quarters_at_one(
     sizes: tuple[int, int, int], weight: int, read: int

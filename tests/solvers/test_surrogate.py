@@ -23,9 +23,8 @@ from hwflow.solvers.surrogate import (
 )
 from hwflow.testing.toy import toy_problem as paper_problem
 
-
 ROUNDING = 1 + 1e-9
-"""Of a budget that is meant to be a plan's own cost: a quantile between equals may lie below both."""
+"""Of a budget meant as a plan's own cost: a quantile between equals may lie below both."""
 
 
 def small():

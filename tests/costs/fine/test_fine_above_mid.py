@@ -52,7 +52,7 @@ def holds_a_weight(design: Design) -> bool:
     return pad is None or max(widths, default=0) <= pad.bits
 
 
-@settings(max_examples=150, derandomize=True, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=150, deadline=None, suppress_health_check=QUIET)
 @given(LAYERS, st.sampled_from(machine_names()), BITS, BITS, BITS, GOALS)
 def test_mid_is_never_above_fine(
     workload: Workload, name: str, weight: int, read: int, out: int, goal: Objective

@@ -57,7 +57,7 @@ def check(
     assert again.energy_j == pytest.approx(found.energy_j, rel=1e-9)
 
 
-@settings(max_examples=110, derandomize=True, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=110, deadline=None, suppress_health_check=QUIET)
 @given(machines(buffers=2), shapes(), OPERANDS, GOALS, st.booleans())
 def test_two_buffers_equal_brute_force(
     machine: Accelerator, shape: Shape, bits: OperandBits, goal: str, full: bool
@@ -65,7 +65,7 @@ def test_two_buffers_equal_brute_force(
     check(machine, shape, bits, goal, full, most=60)
 
 
-@settings(max_examples=25, derandomize=True, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=25, deadline=None, suppress_health_check=QUIET)
 @given(machines(buffers=3), shapes(), OPERANDS, GOALS, st.booleans())
 def test_three_buffers_equal_brute_force(
     machine: Accelerator, shape: Shape, bits: OperandBits, goal: str, full: bool
@@ -94,7 +94,7 @@ def test_three_orders_are_as_good_as_six(
     check(machine, shape, bits, goal, full, most=25, orders=ORDERS)
 
 
-@settings(max_examples=80, derandomize=True, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=80, deadline=None, suppress_health_check=QUIET)
 @given(st.integers(2, 3).flatmap(machines), shapes(), OPERANDS, st.randoms(use_true_random=False),
        st.lists(TENSORS, min_size=4, max_size=4))  # fmt: skip
 def test_the_score_of_any_mapping_is_the_oracles(
@@ -116,7 +116,7 @@ def test_the_score_of_any_mapping_is_the_oracles(
     assert found.energy_j == pytest.approx(energy, rel=1e-12)
 
 
-@settings(max_examples=150, derandomize=True, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=150, deadline=None, suppress_health_check=QUIET)
 @given(machines(), shapes(), OPERANDS, GOALS, st.booleans())
 def test_of_one_buffer_both_searches_find_the_same(
     machine: Accelerator, shape: Shape, bits: OperandBits, goal: str, full: bool

@@ -47,7 +47,7 @@ MIXES = (
 GOALS = st.sampled_from(("latency", "energy", "edp", *MIXES))
 
 
-@settings(max_examples=220, derandomize=True, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=220, deadline=None, suppress_health_check=QUIET)
 @given(machines(), shapes(), OPERANDS, GOALS, st.booleans())
 def test_equal_to_brute_force(
     machine: Accelerator, shape: Shape, bits: OperandBits, goal: str, full: bool

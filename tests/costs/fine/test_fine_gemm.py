@@ -88,7 +88,7 @@ def test_a_linear_layer_is_a_matrix_product_already() -> None:
     assert shape_of(layer, "gemm").dims == (1, 4, 5, 24, 1, 1, 1, 1)
 
 
-@settings(max_examples=60, derandomize=True, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.integers(1, 3), st.integers(1, 70), st.integers(1, 40), st.integers(1, 15),
     st.integers(1, 15), st.integers(1, 4), st.integers(1, 8), st.integers(1, 8),
@@ -112,7 +112,7 @@ def test_bismo_takes_its_published_cycles(
         ("loom", {"serial": 2}, lambda weight, read: weight * ceil(read / 2)),
     ],
 )
-@settings(max_examples=25, derandomize=True, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(layer=convs(), weight=st.integers(1, 16), read=st.integers(1, 16))
 def test_serial_engines_take_tiles_of_16_times_bits(
     engine: str, more: dict[str, int], factor, layer: Layer, weight: int, read: int
@@ -158,7 +158,7 @@ def test_columns_of_the_product_go_where_the_machine_spreads_q() -> None:
     assert rows == [{"C", "Q"}, {"C", "Q", "P"}]
 
 
-@settings(max_examples=80, derandomize=True, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=80, deadline=None, suppress_health_check=QUIET)
 @given(
     convs(), st.sampled_from(machine_names()), st.sampled_from((2, 8, 32)),
     st.sampled_from((2, 8, 32)), st.sampled_from(("latency", "energy")),

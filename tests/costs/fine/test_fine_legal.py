@@ -44,7 +44,7 @@ def plan_of(machine: Accelerator, spread: dict, tile: dict, buffer: dict) -> Map
     )  # fmt: skip
 
 
-@settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=60, deadline=None, suppress_health_check=QUIET)
 @given(machines(), shapes(), OPERANDS)
 def test_every_mapping_of_the_mapspace_fits(
     machine: Accelerator, shape: Shape, bits: OperandBits
@@ -53,7 +53,7 @@ def test_every_mapping_of_the_mapspace_fits(
         assert fitting(machine, shape, bits, plan_of(machine, *found)) == ""
 
 
-@settings(max_examples=80, derandomize=True, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=80, deadline=None, suppress_health_check=QUIET)
 @given(machines(), shapes(), OPERANDS, st.data())
 def test_what_does_not_fit_a_memory_is_refused(
     machine: Accelerator, shape: Shape, bits: OperandBits, data: st.DataObject
@@ -68,7 +68,7 @@ def test_what_does_not_fit_a_memory_is_refused(
     assert ("scratchpad lacks" in said) == (not oracle.fits_pe(tile))
 
 
-@settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=60, deadline=None, suppress_health_check=QUIET)
 @given(machines(), shapes(), OPERANDS)
 def test_what_the_search_finds_fits(machine: Accelerator, shape: Shape, bits: OperandBits) -> None:
     try:

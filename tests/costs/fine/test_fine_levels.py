@@ -174,7 +174,7 @@ def test_a_limit_gives_a_certified_gap() -> None:
     assert short.bound <= exact.key <= short.key
 
 
-@settings(max_examples=30, derandomize=True, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(shapes(), OPERANDS, st.sampled_from(("latency", "energy", "edp")))
 def test_another_buffer_of_free_accesses_costs_no_more(
     shape: Shape, bits: OperandBits, goal: str
@@ -205,7 +205,7 @@ def layers(draw: st.DrawFn) -> Workload:
     return Workload("one", (layer,), (Input("x", shape),), ("conv",))
 
 
-@settings(max_examples=50, derandomize=True, deadline=None,
+@settings(max_examples=50, deadline=None,
           suppress_health_check=[HealthCheck.too_slow])  # fmt: skip
 @given(
     layers(), st.sampled_from(("systolic-8x8", "eyeriss")),

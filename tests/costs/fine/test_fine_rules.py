@@ -31,7 +31,7 @@ LAYERS = (
 )
 
 
-@settings(max_examples=80, derandomize=True, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=80, deadline=None, suppress_health_check=QUIET)
 @given(machines(), shapes(), OPERANDS, st.randoms(use_true_random=False))
 def test_the_score_of_any_mapping_is_the_oracles(
     machine: Accelerator, shape: Shape, bits: OperandBits, chance: random.Random
