@@ -39,6 +39,18 @@ def plain(module: torch.nn.Module) -> tuple[float, float]:
     )
 
 
+def divergence(teacher: torch.nn.Module, student: torch.nn.Module) -> float:
+    inputs = torch.cat([x for x, _ in LABELLED])[:40]
+    with torch.no_grad():
+        wanted, found = (module.eval()(inputs).softmax(1) for module in (teacher, student))
+    return float((wanted * (wanted / found).log()).sum(1).mean())
+
+
+def logits(net):
+    with torch.no_grad():
+        return [net.module.eval()(x) for x, _ in LABELLED]
+
+
 @pytest.mark.parametrize("option", OPTIONS[1:], ids=lambda option: option.name)
 @pytest.mark.parametrize("site", ["one", "two"])
 def test_a_score_is_that_of_the_replaced_network(run, site, option):
@@ -52,6 +64,7 @@ def test_a_score_is_that_of_the_replaced_network(run, site, option):
     setattr(edited, site, module)
     before, after = plain(net.module), plain(edited)
     found = scores.of(site, option.name)
+    assert found.divergence == pytest.approx(divergence(net.module, edited), abs=1e-5)
     assert found.loss == pytest.approx(after[0] - before[0], abs=1e-5)
     assert found.accuracy == pytest.approx(before[1] - after[1], abs=1e-6)
 
@@ -61,7 +74,8 @@ def test_the_teacher_loses_nothing(run):
     for site in ("one", "two"):
         assert scores.of(site, "keep").loss == pytest.approx(0, abs=1e-6)
         assert scores.of(site, "keep").accuracy == 0
-    assert scores.teacher == pytest.approx(plain(net.module), abs=1e-6)
+        assert scores.of(site, "keep").divergence == pytest.approx(0, abs=1e-6)
+    assert scores.teacher == pytest.approx((*plain(net.module), 0), abs=1e-6)
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
@@ -86,7 +100,7 @@ def test_inside_a_branch_the_other_branch_is_kept():
     (site,) = [s for s in sites(extract(net), "layer") if s.name == "two.conv1"]
     ready = prepared(net)
     values = ready.found.values
-    detour = Detour(ready.graph, values[site.entry], values[site.exit], LABELLED)
+    detour = Detour(ready.graph, values[site.entry], values[site.exit], LABELLED, logits(net))
     edited = copy.deepcopy(net.module)
     with torch.random.fork_rng():
         torch.manual_seed(3)
@@ -101,7 +115,7 @@ def test_inside_a_branch_the_other_branch_is_kept():
 
 
 def test_losses_are_given_as_solvers_take_them():
-    rows = (Scored("a.b", "keep", 0.0, 0.0), Scored("a.b", "skip", 0.5, 0.25))
+    rows = (Scored("a.b", "keep", 0.0, 0.0, 0.0), Scored("a.b", "skip", 0.5, 0.25, 0.75))
     scores = Scores(Figures(1.0, 0.9), rows)
 
     class Space:
@@ -109,6 +123,7 @@ def test_losses_are_given_as_solvers_take_them():
 
     assert scores.losses(Space()) == {"operation:a.b": (0.25, 0.0)}
     assert scores.losses(Space(), "loss") == {"operation:a.b": (0.5, 0.0)}
+    assert scores.losses(Space(), "divergence") == {"operation:a.b": (0.75, 0.0)}
     Space.choices = (Choice("operation:a.b", ("keep", "other")),)
     with pytest.raises(HwflowError, match=r"'other' at 'a.b' was not scored"):
         scores.losses(Space())

@@ -3,7 +3,10 @@
     a[i, j] = loss with option j at site i - loss of the teacher
 
 on a small labelled set (Molchanov et al., arXiv 2107.10624, section 3.2). An option may well be
-better than the teacher: scores below 0 are legitimate.
+better than the teacher: scores below 0 are legitimate. A teacher that is too sure of itself makes
+them worth little: an option that only blurs its answers has less cross-entropy, and several such
+options together are no better for it. So the divergence of the answers from the teacher's is
+measured beside it, which is 0 for the teacher alone.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from typing import Any, Literal
 
 import torch
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from hwflow.data.split import Split, Stream
 from hwflow.distill.jobs import Clock, Pair, Progress, Progressing, answers, pairs_of
@@ -35,6 +38,9 @@ from hwflow.running import output
 from hwflow.space import Space
 from hwflow.study import Study
 
+ScoreBy = Literal["loss", "accuracy", "divergence"]
+"""Which figure of :class:`Scored` an option loses."""
+
 WEIGHTS = "weights"
 SLICE = 16
 """Options of a site that one job scores: what is scored is committed after each."""
@@ -50,6 +56,8 @@ class Scored:
     """Change of the mean cross-entropy, nats; below 0 where it got better."""
     accuracy: float
     """Accuracy lost, in [-1, 1]."""
+    divergence: float
+    """Mean Kullback-Leibler divergence of the answers from the teacher's, nats; 0 or more."""
 
 
 @dataclass(frozen=True)
@@ -70,14 +78,12 @@ class Scores:
     def _table(self) -> dict[tuple[str, str], Scored]:
         return {(row.site, row.option): row for row in self.rows}
 
-    def losses(
-        self, space: Space, figure: Literal["loss", "accuracy"] = "accuracy"
-    ) -> dict[str, tuple[float, ...]]:
+    def losses(self, space: Space, by: ScoreBy = "accuracy") -> dict[str, tuple[float, ...]]:
         """Return what each option loses by choice of a space, as solvers take it.
 
         Choices are named "operation:SITE", their options by name. In units of the quality that is
-        maximised: with "accuracy" shares of the images, with "loss" nats. Raises HwflowError for
-        options that were not scored.
+        maximised: with "accuracy" shares of the images, with "loss" and "divergence" nats. Raises
+        HwflowError for options that were not scored.
         """
         sites = {row.site for row in self.rows}
         found = {}
@@ -85,7 +91,7 @@ class Scores:
             kind, _, site = choice.name.partition(":")
             if f"{kind}:" == OPERATION and site in sites:
                 rows = [self.of(site, str(option)) for option in choice.options]
-                found[choice.name] = tuple(getattr(row, figure) for row in rows)
+                found[choice.name] = tuple(getattr(row, by) for row in rows)
         return found
 
 
@@ -97,6 +103,8 @@ class _Bench:
     sites: Sequence[Site]
     options: Sequence[Option]
     batches: Sequence[Batch]
+    logits: Sequence[Tensor]
+    """The teacher's."""
     teacher: Figures
     weights: Path
     seed: int
@@ -123,13 +131,16 @@ def score(
     """
     batches = list(_batches(split, images, batch))
     ready = prepared(network)
-    teacher = measure(lambda inputs: output(ready.graph, inputs), batches)
+    with torch.no_grad():
+        logits = [output(ready.graph, inputs) for inputs, _ in batches]
+    teacher = measure(logits, [targets for _, targets in batches])
     pairs = pairs_of(sites, options, chosen)
     with Study.start(out, Study.read(out).settings) as study:
         seed = int(study.settings["seed"])
         run = _Run(study, sites, options, pairs, _digest(batches))
         run.check_trained()
-        bench = _Bench(network, sites, options, batches, teacher, Path(out) / WEIGHTS, seed)
+        weights = Path(out) / WEIGHTS
+        bench = _Bench(network, sites, options, batches, logits, teacher, weights, seed)
         run.score(bench, workers, on_progress)
         return Scores(teacher, run.rows())
 
@@ -154,7 +165,7 @@ class _Run:
                 self._found[names] = Scored(**known)
 
     def _key(self, site: str, option: str) -> str:
-        return f"scored {self._data} {site} {option}"
+        return f"scored beside the teacher {self._data} {site} {option}"
 
     def check_trained(self) -> None:
         """Leave out what failed; raise HwflowError for what was never trained."""
@@ -192,7 +203,8 @@ def score_group(group: Group, bench: _Bench) -> list[Scored]:
     site = bench.sites[group.site]
     ready = prepared(bench.network)
     values = ready.found.values
-    detour = Detour(ready.graph, values[site.entry], values[site.exit], bench.batches)
+    entry, exit_ = values[site.entry], values[site.exit]
+    detour = Detour(ready.graph, entry, exit_, bench.batches, bench.logits)
     teacher = teacher_of(bench.network, site)
     teacher.meta[INPUTS] = detour.entry[:KNOWN]
     found = []
@@ -202,7 +214,7 @@ def score_group(group: Group, bench: _Bench) -> list[Scored]:
         _load(module, option, file_of(bench.weights, site, option))
         got = detour.measure(module)
         lost = (got.loss - bench.teacher.loss, bench.teacher.accuracy - got.accuracy)
-        found.append(Scored(site.name, option.name, *lost))
+        found.append(Scored(site.name, option.name, *lost, got.divergence))
     return found
 
 

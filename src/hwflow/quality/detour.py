@@ -1,7 +1,7 @@
 """A network with another module at one site, run from that site on.
 
-    detour = Detour(graph, entry, exit, batches)     # runs what comes before the site once
-    loss, accuracy = detour.measure(module)          # runs the module and what comes after
+    detour = Detour(graph, entry, exit, batches, logits)  # runs what comes before the site once
+    detour.measure(module).loss                           # runs the module and what comes after
 
 For many modules at one site: what they share is computed once and kept in memory, and nothing is
 spliced or compiled for any of them.
@@ -9,7 +9,7 @@ spliced or compiled for any of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -30,38 +30,48 @@ class Figures(NamedTuple):
     """Mean cross-entropy, nats."""
     accuracy: float
     """Top-1, in [0, 1]."""
+    divergence: float = 0.0
+    """Mean Kullback-Leibler divergence of what it answers from what the teacher does, nats."""
 
 
-def measure(run: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> Figures:
-    """Return loss and accuracy of a function from inputs to logits, (n, classes)."""
-    return _figures((run(inputs), targets) for inputs, targets in batches)
+def measure(logits: Iterable[Tensor], targets: Iterable[Tensor]) -> Figures:
+    """Return loss and accuracy of a teacher's logits, each (n, classes)."""
+    return _figures((own, own, wanted) for own, wanted in zip(logits, targets, strict=True))
 
 
-def _figures(answers: Iterable[Batch]) -> Figures:
-    loss, right, count = 0.0, 0, 0
+def _figures(answers: Iterable[tuple[Tensor, Tensor, Tensor]]) -> Figures:
+    """Return the figures of logits, beside the teacher's and the classes."""
+    loss, apart, right, count = 0.0, 0.0, 0, 0
     with torch.no_grad():
-        for logits, targets in answers:
-            loss += float(F.cross_entropy(logits, targets, reduction="sum").double())
+        for logits, teacher, targets in answers:
+            found, wanted = F.log_softmax(logits, 1), F.log_softmax(teacher, 1)
+            loss += float(F.nll_loss(found, targets, reduction="sum").double())
+            apart += float(F.kl_div(found, wanted, reduction="sum", log_target=True).double())
             right += int((logits.argmax(1) == targets).sum())
             count += len(targets)
     if not count:
         raise HwflowError("There are no labelled images to score on. Give at least one.")
-    return Figures(loss / count, right / count)
+    return Figures(loss / count, right / count, apart / count)
 
 
 class Detour:
     """A site of a known graph, and the labelled images that modules there are measured on."""
 
     def __init__(
-        self, graph: fx.GraphModule, entry: fx.Node, exit_: fx.Node, batches: Sequence[Batch]
+        self,
+        graph: fx.GraphModule,
+        entry: fx.Node,
+        exit_: fx.Node,
+        batches: Sequence[Batch],
+        teacher: Sequence[Tensor],
     ) -> None:
-        """`graph` is exported, takes any batch and is in evaluation mode."""
+        """`graph` is exported, takes any batch and is in evaluation mode; `teacher`: its logits."""
         after = _dependent(exit_)
         active = _dependent(*graph.graph.find_nodes(op="placeholder"))
         cut = _cut(graph.graph, after, exit_, active)
         before = subgraph(graph, [entry, *cut])
         self._after = _tail(graph, exit_, cut, after)
-        self._targets = [targets for _, targets in batches]
+        self._wanted = [(own, of) for own, (_, of) in zip(teacher, batches, strict=True)]
         with torch.no_grad():
             self._held = [before(_last(inputs)) for inputs, _ in batches]
 
@@ -72,11 +82,11 @@ class Detour:
         return found
 
     def measure(self, module: nn.Module) -> Figures:
-        """Return loss and accuracy of the network with this module at the site."""
+        """Return the figures of the network with this module at the site."""
         with evaluating(module), torch.no_grad():
             return _figures(
-                (self._after(module(held[0]), *held[1:])[0], targets)
-                for held, targets in zip(self._held, self._targets, strict=True)
+                (self._after(module(held[0]), *held[1:])[0], *wanted)
+                for held, wanted in zip(self._held, self._wanted, strict=True)
             )
 
 

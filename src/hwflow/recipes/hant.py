@@ -13,7 +13,8 @@ and options made from the teacher (fewer channels, low rank, fewer bits) stand b
    for its latency.
 2. Phase 1: every option learns to do at its site what the teacher does there. Each is a job of its
    own; many learn from one reading of the teacher's activations.
-3. Scores: by how much the cross-entropy rises when one site alone is replaced.
+3. Scores: how far the answers are from the teacher's when one site alone is replaced (Kullback-
+   Leibler). The paper's score, by how much the cross-entropy rises, is `score_by="loss"`.
 4. Phase 2: an integer program adds up scores and costs, and answers with plans that differ. Every
    answer is costed truly, and scored as a whole on validation images; the program learns from it.
 5. The best answer is fine-tuned by whoever asked (:func:`hwflow.train.finetune`).
@@ -30,6 +31,7 @@ from hwflow.cost import CostModel, Limits
 from hwflow.data import Data
 from hwflow.distill import Distillate, Scores, distill, score
 from hwflow.distill.jobs import Progressing
+from hwflow.distill.scores import ScoreBy
 from hwflow.distill.targets import promising_options
 from hwflow.edits.operations import Option
 from hwflow.edits.replace import OPERATION, ReplacePart
@@ -90,6 +92,7 @@ def hant(
     images: int = 4000,
     how: Fitting = Fitting(),
     scored: int = 1000,
+    score_by: ScoreBy = "divergence",
     validation: int | None = None,
     calibration: int = 256,
     answers: int = 10,
@@ -133,7 +136,7 @@ def hant(
         diverse=answers,
         overlap=overlap,
         next_best=answers,
-        losses=losses.losses(space, "loss"),
+        losses=losses.losses(space, score_by),
     )
     front = loop.search(
         problem, Accuracy(data.val, limit=validation, metric=LogLikelihood()), solver, answered,

@@ -21,6 +21,7 @@ from hwflow.costs.fine.cache import user_file
 from hwflow.costs.measured.files import measure
 from hwflow.costs.measured.level import Measured
 from hwflow.design import Design
+from hwflow.distill.scores import ScoreBy
 from hwflow.edits.operations import find
 from hwflow.export import to_onnx
 from hwflow.extract import extract
@@ -47,6 +48,8 @@ EPOCHS = 2.0
 """Passes over these images, for each option."""
 SCORED = 256
 ANSWERS = 10
+SCORES: tuple[ScoreBy, ...] = ("divergence", "loss", "accuracy")
+"""What is compared with the truth; the first is what the program minimises."""
 OPTIONS = (
     "skip", "conv_bn_act_k3_g1", "conv_bn_act_k3_g2", "conv_bn_act_k3_g4", "conv_bn_act_k3_g8",
     "conv_bn_act_k1_g1", "depthwise_separable_k3_relu", "depthwise_separable_k5_relu",
@@ -86,7 +89,7 @@ def transformed(settings: Settings, case: Case) -> Transformed:
         below=(f"latency={case.share}",), options=find(OPTIONS), per_site=2 if quick else PER_SITE,
         images=256 if quick else IMAGES, how=Fitting(epochs=1.0 if quick else EPOCHS),
         scored=200 if quick else SCORED, validation=200 if quick else None,
-        answers=2 if quick else ANSWERS, seed=SEED,
+        answers=2 if quick else ANSWERS, score_by=SCORES[0], seed=SEED,
         distilled=settings.out / "distilled" / case.network,
         on_progress=lambda p: settings.say(f"  {p.stage}: {p.done} of {p.total}")
         if p.done % 50 == 0 else None,
@@ -97,7 +100,7 @@ def transform_stage(settings: Settings, case: Case) -> Plain:
     """Transform, and say what stands where, what it costs, and how additive the problem was."""
     found = transformed(settings, case)
     trials = _answers(found)
-    added = _added(found, trials)
+    added: dict[ScoreBy, list[float]] = {by: _added(found, trials, by) for by in SCORES}
     best = found.best
     val = settings.splits(settings.network(case.network)).val
     accuracy = Accuracy(val, limit=200 if settings.quick else None)
@@ -113,11 +116,11 @@ def transform_stage(settings: Settings, case: Case) -> Plain:
             {
                 "log_likelihood": t.quality,
                 "latency_s": t.total["latency_s"],
-                "added": sum_,
+                "added": {by: sums[row] for by, sums in added.items()},
             }
-            for t, sum_ in zip(trials, added, strict=True)
+            for row, t in enumerate(trials)
         ],
-        "rank_correlation": _correlation(added, trials),
+        "rank_correlation": {by: _correlation(sums, trials) for by, sums in added.items()},
     }  # fmt: skip
 
 
@@ -132,9 +135,9 @@ def _answers(found: Transformed) -> list[Trial]:
         return [trial for trial in study.trials() if trial.feasible]
 
 
-def _added(found: Transformed, trials: list[Trial]) -> list[float]:
-    """Return by how much the cross-entropy rises as the scores add it up."""
-    losses = found.scores.losses(found.problem.space, "loss")
+def _added(found: Transformed, trials: list[Trial], by: ScoreBy) -> list[float]:
+    """Return what the scores add up to."""
+    losses = found.scores.losses(found.problem.space, by)
     rows = [losses[choice.name] for choice in found.problem.space.choices]
     return [float(sum(row[o] for row, o in zip(rows, t.plan, strict=True))) for t in trials]
 
