@@ -11,9 +11,11 @@ import pytest
 from toy import ToyQuality, toy_problem
 
 import hwflow as hf
+from hwflow.errors import HwflowError
 from hwflow.front import Trial
 from hwflow.reproduce import Settings, stages_of
 from hwflow.reproduce.hw_flowq import budgets, searches
+from hwflow.reproduce.lite import WIDTHS, lite_stage, one_width
 from hwflow.reproduce.quantizing import MACHINES, volume, volume_curve
 from hwflow.reproduce.quantizing_answers import costed_on, saved
 from hwflow.reproduce.quantizing_searches import Budget, Case, haq_stage, running, search_stage
@@ -43,7 +45,7 @@ def test_there_is_a_stage_for_every_figure():
         for share in (0.4, 0.5, 0.6):
             assert f"haq-resnet20-{machine}-{share}-haq-2" in names
             assert f"tune-resnet20-{machine}-{share}-ratio-0" in names
-    assert {"seeded", "engines", "search-resnet56-bismo-seeded-0"} <= set(names)
+    assert {"lite-bismo", "seeded", "engines", "search-resnet56-bismo-seeded-0"} <= set(names)
 
 
 def test_what_draws_nothing_is_run_once_and_every_budget_with_both_repairs():
@@ -105,6 +107,32 @@ def test_plans_are_held_against_each_other_at_another_level():
     found = costed_on(problem, trials)
     assert found["networks"] == 2
     assert len(found["front"]) == 2
+
+
+def test_a_front_is_tested_beside_one_width_everywhere(settings):
+    found = lite_stage(settings, "bismo", "resnet8")
+    rows = {row["network"]: row for row in found["tested"]}
+    assert [name for name in rows if name.endswith("bits")] == [f"{b} bits" for b in WIDTHS]
+    assert rows["8 bits"]["shares"]["energy_j"] == 1
+    assert rows["4 bits"]["shares"]["energy_j"] < 1
+    assert "8 bits" not in rows["8 bits"]["against"]
+    trials = [row for name, row in rows.items() if name.startswith("trial")]
+    on_front = {tuple(point["plan"]) for point in found["front"]}
+    assert trials
+    assert {tuple(row["plan"]) for row in trials} <= on_front
+
+
+def test_one_width_takes_the_next_higher_bits_where_its_own_are_missing():
+    space = hf.quantize(net(), bits=(2, 4, 8))
+    for asked, given in ((8, 8), (6, 8), (4, 4), (3, 4)):
+        values = space.values(one_width(space, asked))
+        assert set(values.values()) == {given}
+
+
+def test_the_network_of_imagenet_needs_images_of_its_own(tmp_path):
+    settings = Settings(tmp_path, tmp_path, "digits")
+    with pytest.raises(HwflowError, match=r"efficientnet_lite0 needs images.*--imagenet"):
+        settings.splits(replace(net(), name="efficientnet_lite0"))
 
 
 def test_the_best_so_far_and_what_is_saved():

@@ -14,8 +14,13 @@ from hwflow.cli.app import Json, app, print_json
 def reproduce(
     name: Annotated[str, typer.Argument(help="hw-flow, hw-flowq or hant.")],
     data: Annotated[str, typer.Option(help="CIFAR-10 (JPEG q75): train, val and test .npz.")],
-    weights: Annotated[Path, typer.Option(help="Folder with cifar10jpeg_NETWORK.safetensors.")],
+    weights: Annotated[
+        Path, typer.Option(help="Folder of the weights, cifar10jpeg_NETWORK.safetensors.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the results; the same command goes on.")],
+    imagenet: Annotated[
+        str, typer.Option(help="ImageNet for EfficientNet-Lite0: train, val and test .npz.")
+    ] = "",
     quick: Annotated[
         bool, typer.Option("--quick", help="The same with fewer evaluations and epochs.")
     ] = False,
@@ -32,7 +37,9 @@ def reproduce(
     from hwflow.reproduce import Settings, run
 
     torch.set_num_threads(threads)
-    settings = Settings(out, weights, data, quick, lambda text: typer.echo(text, err=True), epochs)
+    settings = Settings(
+        out, weights, data, quick, lambda text: typer.echo(text, err=True), epochs, imagenet
+    )
     found = run(name, settings, only or ())
     if as_json:
         print_json(found)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 
 from hwflow.reproduce import codesign
+from hwflow.reproduce.lite import lite_of
 from hwflow.reproduce.quantizing import BUDGETS, INSTEAD, MACHINES, SEEDS
 from hwflow.reproduce.quantizing_answers import (
     engines_stage,
@@ -29,7 +30,7 @@ from hwflow.reproduce.quantizing_searches import (
 from hwflow.reproduce.stages import Stage
 
 LARGE = "bismo"
-"""The engine on which ResNet-56 is searched."""
+"""The engine on which ResNet-56 and EfficientNet-Lite0 are searched."""
 
 
 def budgets(network: str, seed: int) -> list[Budget]:
@@ -78,6 +79,7 @@ def _stages() -> tuple[Stage, ...]:
     metric, shares = BUDGETS[LARGE]
     agents = [Budget("resnet56", LARGE, metric, shares[1], r, SEEDS[0]) for r in REPAIRS]
     found += [haq_of(case, quick=False) for case in agents]
+    found.append(lite_of(LARGE))
     found += codesign.stages("resnet20")
     return (*found, *(replace(one, quick=False) for one in codesign.stages("resnet56")))
 

@@ -19,7 +19,7 @@ from hwflow.problem import QUALITY, Problem
 from hwflow.quality.accuracy import Accuracy
 from hwflow.quality.sensitivity import Sensitivity, sensitivities
 from hwflow.recipes.hw_flowq import BITS, default_costs, problem_at, quantization_space
-from hwflow.reproduce.stages import Plain, Settings
+from hwflow.reproduce.stages import LITE, Plain, Settings
 from hwflow.solvers import Solver
 from hwflow.space import Space
 from hwflow.study import Study
@@ -34,13 +34,13 @@ BUDGETS: Mapping[str, tuple[str, tuple[float, ...]]] = {
 INSTEAD: Mapping[str, tuple[str, tuple[float, ...]]] = {"bitfusion": ("energy", (0.5, 0.6, 0.7))}
 """Budgets beside those that no plan can keep: uniform 2 bits take 0.85 of the latency there."""
 SEEDS = (0, 1, 2)
-EVALUATIONS = {"resnet20": 160, "resnet56": 160}
+EVALUATIONS = {"resnet20": 160, "resnet56": 160, LITE: 120}
 """Of every search."""
 POPULATION = 24
-IMAGES = {"resnet20": 500, "resnet56": 500}
+IMAGES = {"resnet20": 500, "resnet56": 500, LITE: 200}
 """Validation images that a plan is scored on in a search."""
 CALIBRATION = 256
-SENSITIVITY_IMAGES = 100
+SENSITIVITY_IMAGES = {"resnet20": 100, "resnet56": 100, LITE: 40}
 """Validation images on which single changes are measured, for a search that is seeded."""
 METRICS = ("latency_s", "energy_j", "dram_bytes", "bit_ops", "model_bytes")
 FLOOR = 0.5
@@ -96,7 +96,7 @@ def space_of(settings: Settings, name: str) -> Space:
 def sensitivity_of(settings: Settings, name: str, space: Space) -> Sensitivity:
     """Return what each option of each choice loses, measured now or before."""
     val = settings.splits(settings.network(name)).val
-    count = 20 if settings.quick else SENSITIVITY_IMAGES
+    count = 20 if settings.quick else SENSITIVITY_IMAGES[name]
     return sensitivities(
         space, val, images=count, file=settings.out / f"single-changes-{name}.json"
     )

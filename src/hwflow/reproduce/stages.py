@@ -28,6 +28,9 @@ KNOWN = {
 }
 """Reproduction -> the module that has its STAGES."""
 
+LITE = "efficientnet_lite0"
+"""The network of ImageNet."""
+
 Plain = dict[str, Any]
 
 
@@ -45,16 +48,19 @@ class Settings:
     say: Callable[[str], None] = lambda text: None
     epochs: int | None = None
     """Of fine-tuning, where they are not those of the reproduction."""
+    imagenet: str = ""
+    """Images for LITE, as `data` is for the others."""
 
     def network(self, name: str) -> Network:
-        """Return a CIFAR network with the weights that were trained on this data."""
+        """Return a network with its weights: LITE, or one of CIFAR trained on this data."""
         from hwflow.models import load
 
         if name not in self._networks:
-            path = self.weights / f"cifar10jpeg_{name}.safetensors"
+            file, spec = ("imagenet", name) if name == LITE else ("cifar10jpeg", f"cifar:{name}")
+            path = self.weights / f"{file}_{name}.safetensors"
             if not path.exists():
                 raise HwflowError(f"There are no weights {path}. Give their folder with --weights.")
-            self._networks[name] = load(f"cifar:{name}", weights=str(path))
+            self._networks[name] = load(spec, weights=str(path))
         return self._networks[name]
 
     @cached_property
@@ -70,7 +76,13 @@ class Settings:
         from hwflow.data import load_data
 
         if network.name not in self._sets:
-            self._sets[network.name] = load_data(self.data, network)
+            given = self.imagenet if network.name == LITE else self.data
+            if not given:
+                raise HwflowError(
+                    f"{LITE} needs images of ImageNet. Give train, val and test .npz of them with "
+                    "--imagenet, or leave its stages out (--only)."
+                )
+            self._sets[network.name] = load_data(given, network)
         return self._sets[network.name]
 
 
