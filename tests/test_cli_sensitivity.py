@@ -28,8 +28,8 @@ def test_the_table_names_the_most_sensitive_choices_and_the_file_is_gone_on_from
     code, out, _ = run(capsys, *command, "--json")
     found = json.loads(out)
     assert (code, found["images"]) == (0, 8)
-    losses = [entry["loss"] for entry in found["ranking"]]
-    assert losses == sorted(losses, reverse=True)
+    apart = [entry["divergence"] for entry in found["ranking"]]
+    assert apart == sorted(apart, reverse=True)
     assert json.loads(file.read_text())["sensitivity"]["loss"] == found["loss"]
     code, shown, _ = run(capsys, *command, "--top", "2")
     assert code == 0

@@ -44,6 +44,15 @@ def loss_of(plan):
     )
 
 
+def divergence_of(plan):
+    """Return the divergence of a plan's answers from those of the default plan."""
+    inputs, _ = next(split().batches(IMAGES, IMAGES))
+    with torch.no_grad():
+        wanted, found = (space().apply(p).module(inputs).softmax(1)
+                         for p in (space().default, plan))  # fmt: skip
+    return float((wanted * (wanted / found).log()).sum(1).mean())
+
+
 def swapped(plan, *changes):
     found = list(plan)
     for place, option in changes:
@@ -60,6 +69,8 @@ def test_every_entry_is_that_of_a_whole_evaluation():
             after, right = loss_of(swapped(base, (place, option)))
             assert found.loss[place][option] == pytest.approx(after - loss, abs=2e-5)
             assert found.accuracy[place][option] == pytest.approx(right - accuracy, abs=1e-6)
+            apart = divergence_of(swapped(base, (place, option)))
+            assert found.divergence[place][option] == pytest.approx(apart, abs=2e-5)
 
 
 def test_the_base_plans_own_options_change_nothing_and_others_do():
@@ -104,7 +115,7 @@ def test_a_stopped_measurement_goes_on_and_ends_with_the_same_table(tmp_path):
     found = sensitivities(
         space(), split(), images=IMAGES, batch=2, file=file, progress=lambda *at: seen.append(at)
     )
-    assert (found.loss, found.accuracy) == (measured().loss, measured().accuracy)
+    assert (found.loss, found.divergence) == (measured().loss, measured().divergence)
     assert Sensitivity.read(file) == found
     assert seen[-1][0] == seen[-1][1]
     again = sensitivities(space(), split(), images=IMAGES, batch=2, file=file)
@@ -131,15 +142,17 @@ def test_a_file_of_another_measurement_is_refused(tmp_path):
 
 def test_ranking_names_the_worst_option_of_each_choice_the_largest_first():
     ranking = measured().ranking()
-    assert [loss for *_, loss in ranking] == sorted((x[2] for x in ranking), reverse=True)
+    assert [apart for *_, apart in ranking] == sorted((x[2] for x in ranking), reverse=True)
     place = measured().names.index(ranking[0][0])
-    assert max(measured().loss[place]) == ranking[0][2]
+    assert max(measured().divergence[place]) == ranking[0][2]
 
 
 def test_what_a_plan_is_expected_to_lose_is_the_sum_over_its_options():
     found = measured()
     plan = swapped(found.base, (0, 0), (2, 1))
-    assert found.expected(plan) == pytest.approx(found.loss[0][0] + found.loss[2][1])
+    apart = found.divergence[0][0] + found.divergence[2][1]
+    assert found.expected(plan) == pytest.approx(apart)
+    assert found.expected(plan, "loss") == pytest.approx(found.loss[0][0] + found.loss[2][1])
     fall = -found.accuracy[0][0] - found.accuracy[2][1]
     assert found.expected(plan, "accuracy") == pytest.approx(fall)
 
@@ -154,6 +167,11 @@ def test_pairs_are_measured_together_and_compared_with_the_sum():
         after = loss_of(swapped(found.base, *both))[0]
         assert loss == pytest.approx(after - found.base_loss, abs=2e-5)
         assert summed == pytest.approx(sum(found.loss[p][o] for p, o in both))
+    for both, apart, summed in zip(
+        pairs.pairs, pairs.divergence, pairs.summed_divergence, strict=True
+    ):
+        assert apart == pytest.approx(divergence_of(swapped(found.base, *both)), abs=2e-5)
+        assert summed == pytest.approx(sum(found.divergence[p][o] for p, o in both))
     errors = [abs(a - b) for a, b in zip(pairs.measured, pairs.summed, strict=True)]
     assert pairs.mean == pytest.approx(sum(errors) / 6)
     assert pairs.relative == pytest.approx(sum(errors) / sum(map(abs, pairs.measured)))

@@ -36,7 +36,7 @@ def sensitivity(
     classes: Classes = None,
     as_json: Json = False,
 ) -> None:
-    """Measure what each layer's bits alone do to the loss, all others as they are."""
+    """Measure what each layer's bits alone do to the answers, all others as they are."""
     if not quantize:
         raise HwflowError("Say what may change: add --quantize.")
     from hwflow import screen
@@ -73,24 +73,25 @@ def _plain(found: Sensitivity) -> dict[str, Any]:
     from dataclasses import asdict
 
     ranking = [
-        {"choice": name, "option": value, "loss": loss} for name, value, loss in found.ranking()
+        {"choice": name, "option": value, "divergence": apart}
+        for name, value, apart in found.ranking()
     ]
     return {**asdict(found), "ranking": ranking}
 
 
 def _table(found: Sensitivity, top: int) -> Any:
-    """Return the rise of the loss by choice and bits, the most sensitive choices first."""
+    """Return the divergence by choice and bits, the most sensitive choices first."""
     from rich.markup import escape
     from rich.table import Table
 
     values = sorted({int(value) for row in found.options for value in row})
-    table = Table(title="Rise of the loss when one choice alone has so many bits")
+    table = Table(title="Divergence of the answers, nats, when one choice alone has so many bits")
     table.add_column("choice", overflow="fold")
     for value in values:
         table.add_column(str(value), justify="right")
     for name, _, _ in found.ranking()[:top]:
         place = found.names.index(name)
-        losses = dict(zip(found.options[place], found.loss[place], strict=True))
-        cells = [f"{losses[value]:+.4f}" if value in losses else "" for value in values]
+        apart = dict(zip(found.options[place], found.divergence[place], strict=True))
+        cells = [f"{apart[value]:.4f}" if value in apart else "" for value in values]
         table.add_row(escape(name), *cells)
     return table

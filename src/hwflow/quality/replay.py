@@ -1,4 +1,4 @@
-"""Loss and right answers of plans on some images, each computed from where it leaves a base plan.
+"""What plans answer on some images, each computed from where it leaves a base plan.
 
 Networks that are graphs of ATen operators share what they can with the base plan's
 (:class:`hwflow.quality.prefix.Prefix`); others are run as a whole.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,13 +18,20 @@ from hwflow.data.split import AnySplit
 from hwflow.design import Design
 from hwflow.errors import DataError, HwflowError
 from hwflow.extract.exported import is_exported
-from hwflow.network import Network
 from hwflow.quality.prefix import Prefix, Work
 from hwflow.running import evaluating, output
 from hwflow.space import Plan, Space
 
-Sums = tuple[float, int, int]
-"""Summed cross-entropy, right answers, images."""
+
+class Sums(NamedTuple):
+    """What a network answers on some images, summed over them."""
+
+    loss: float
+    """Cross-entropy, nats."""
+    divergence: float
+    """Kullback-Leibler divergence of its answers from those of the base plan's network, nats."""
+    right: int
+    images: int
 
 
 class Replay:
@@ -45,6 +53,7 @@ class Replay:
             (inputs, _classes(targets)) for inputs, targets in split.batches(batch, images)
         ]
         self._known: tuple[int, Prefix] | None = None
+        self._of_base: tuple[int, list[Tensor]] | None = None
 
     @property
     def images(self) -> int:
@@ -64,20 +73,31 @@ class Replay:
 
     def sums(self, part: int, plan: Plan) -> Sums:
         """Return what a plan's network makes of a part of the images."""
-        size = self._batches_of_a_part
-        some = self._batches[part * size : (part + 1) * size]
-        network = self._space.apply(plan)
-        outputs = self._outputs(part, [inputs for inputs, _ in some], plan, network)
-        loss, right = 0.0, 0
-        for found, (_, targets) in zip(outputs, some, strict=True):
-            _check(found, self._space, plan)
-            loss += float(F.cross_entropy(found.double(), targets, reduction="sum"))
+        if self._of_base is None or self._of_base[0] != part:
+            self._of_base = part, self._answers(part, self._base)
+        answers = self._of_base[1] if plan == self._base else self._answers(part, plan)
+        loss, apart, right, images = 0.0, 0.0, 0, 0
+        batches = zip(answers, self._of_base[1], self._part(part), strict=True)
+        for found, base, (_, targets) in batches:
+            loss += float(F.nll_loss(found, targets, reduction="sum"))
+            apart += float(F.kl_div(found, base, reduction="sum", log_target=True))
             right += int((found.argmax(1) == targets).sum())
-        return loss, right, sum(len(targets) for _, targets in some)
+            images += len(targets)
+        return Sums(loss, apart, right, images)
 
-    def _outputs(
-        self, part: int, inputs: list[Tensor], plan: Plan, network: Network
-    ) -> list[Tensor]:
+    def _part(self, part: int) -> list[tuple[Tensor, Tensor]]:
+        size = self._batches_of_a_part
+        return self._batches[part * size : (part + 1) * size]
+
+    def _answers(self, part: int, plan: Plan) -> list[Tensor]:
+        """Return the logarithms of the classes' probabilities, in double precision."""
+        outputs = self._outputs(part, plan)
+        for one in outputs:
+            _check(one, self._space, plan)
+        return [one.double().log_softmax(1) for one in outputs]
+
+    def _outputs(self, part: int, plan: Plan) -> list[Tensor]:
+        inputs, network = [x for x, _ in self._part(part)], self._space.apply(plan)
         if self._graph is None or not is_exported(network.module):
             one, images = _work_on_paper(self._space, plan), sum(map(len, inputs))
             self.work.add(Work(one.image_layers * images, one.macs * images))

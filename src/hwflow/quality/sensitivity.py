@@ -1,9 +1,13 @@
-"""How much the loss rises when one choice leaves a plan, for every option of every choice.
+"""What a network answers when one choice leaves a plan, for every option of every choice.
 
     found = sensitivities(space, data.val, images=500, file="sensitivity.json")
+    found.divergence[place][option]  # of the answers from those of the base plan
     found.loss[place][option]        # cross-entropy with the option, less that of the base plan
 
-The loss is the mean cross-entropy on labelled images; the change of top-1 accuracy comes with it.
+The changes of the mean cross-entropy and of the top-1 accuracy on labelled images come with the
+divergence. That is what adds up: a network that is too sure of itself has less cross-entropy when
+an option merely blurs its answers, and such gains vanish when options come together.
+
 Graphs, such as those of quantised plans, are run from where they differ from the base plan's
 (:mod:`hwflow.quality.prefix`), other networks as a whole.
 
@@ -19,7 +23,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -80,11 +84,16 @@ def sensitivities(
 
 @dataclass(frozen=True)
 class PairError:
-    """What two changes at once add to the loss, against the sum of what each adds alone."""
+    """What two changes at once do, against the sum of what each does alone.
+
+    The statistics are of the loss, that is of `measured` and `summed`.
+    """
 
     pairs: tuple[tuple[Change, Change], ...]
     measured: tuple[float, ...]
     summed: tuple[float, ...]
+    divergence: tuple[float, ...]
+    summed_divergence: tuple[float, ...]
     accuracy: tuple[float, ...]
     """Measured change of the accuracy."""
     summed_accuracy: tuple[float, ...]
@@ -138,9 +147,11 @@ def pair_error(
     means = [_mean(own) for own in sums]
     return PairError(
         tuple(drawn),
-        tuple(loss - found.base_loss for loss, _ in means),
+        tuple(mean.loss - found.base_loss for mean in means),
         tuple(sum(found.loss[p][o] for p, o in both) for both in drawn),
-        tuple(right - found.base_accuracy for _, right in means),
+        tuple(mean.divergence for mean in means),
+        tuple(sum(found.divergence[p][o] for p, o in both) for both in drawn),
+        tuple(mean.accuracy - found.base_accuracy for mean in means),
         tuple(sum(found.accuracy[p][o] for p, o in both) for both in drawn),
     )
 
@@ -180,39 +191,40 @@ def _with(plan: Plan, *changes: Change) -> Plan:
     return tuple(found)
 
 
-def _mean(parts: Sequence[Sums]) -> tuple[float, float]:
-    """Return mean loss and accuracy."""
-    images = sum(count for *_, count in parts)
-    return sum(loss for loss, *_ in parts) / images, sum(right for _, right, _ in parts) / images
+class _Mean(NamedTuple):
+    """What a plan answers, on average over the images."""
+
+    divergence: float
+    loss: float
+    accuracy: float
+
+
+def _mean(parts: Sequence[Sums]) -> _Mean:
+    images = sum(part.images for part in parts)
+    return _Mean(
+        sum(part.divergence for part in parts) / images,
+        sum(part.loss for part in parts) / images,
+        sum(part.right for part in parts) / images,
+    )
 
 
 def _table(
-    space: Space,
-    base: Plan,
-    means: dict[Change | None, tuple[float, float]],
-    images: int,
-    spent: Spent,
+    space: Space, base: Plan, means: dict[Change | None, _Mean], images: int, spent: Spent
 ) -> Sensitivity:
-    loss, accuracy = means[None]
+    own = means[None]
 
     def rows(figure: int) -> tuple[tuple[float, ...], ...]:
         return tuple(
-            tuple(means.get((place, o), means[None])[figure] - means[None][figure]
+            tuple(means.get((place, o), own)[figure] - own[figure]
                   for o in range(len(choice.options)))
             for place, choice in enumerate(space.choices)
         )  # fmt: skip
 
     return Sensitivity(
-        base,
-        tuple(choice.name for choice in space.choices),
+        base, tuple(choice.name for choice in space.choices),
         tuple(choice.options for choice in space.choices),
-        rows(0),
-        rows(1),
-        loss,
-        accuracy,
-        images,
-        spent,
-    )
+        rows(0), rows(1), rows(2), own.loss, own.accuracy, images, spent,
+    )  # fmt: skip
 
 
 def _identity(
@@ -233,6 +245,7 @@ def _identity(
         "base plan": _sha(base),
         "choice of images": _sha([split.digest, images]),
         "batch or budget": _sha([batch, budget]),
+        "kind of figures": _sha(Sums._fields),
     }
     return {name: digest[:16] for name, digest in held.items()}
 

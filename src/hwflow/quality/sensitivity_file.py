@@ -45,8 +45,8 @@ class Journal:
             self._began = now
             self._held["work"] = [a + b for a, b in zip(self._held["work"], spent, strict=True)]
             self._write()
-        loss, right, images = self._held["sums"][key]
-        return float(loss), int(right), int(images)
+        loss, divergence, right, images = self._held["sums"][key]
+        return Sums(float(loss), float(divergence), int(right), int(images))
 
     def spent(self, replay: Replay) -> Spent:
         """Return the work of all, what was lost when it was stopped left out."""

@@ -15,7 +15,7 @@ from hwflow.errors import HwflowError
 from hwflow.files import whole
 from hwflow.space import Plan, Space, Value
 
-Figure = Literal["loss", "accuracy"]
+Figure = Literal["divergence", "loss", "accuracy"]
 
 Row = tuple[float, ...]
 
@@ -46,6 +46,8 @@ class Sensitivity:
     names: tuple[str, ...]
     """Of the choices."""
     options: tuple[tuple[Value, ...], ...]
+    divergence: tuple[Row, ...]
+    """Of the answers from the base plan's: Kullback-Leibler divergence, nats, 0 or more."""
     loss: tuple[Row, ...]
     """Rise of the cross-entropy; 0 at the base plan's options, below 0 where a change helps."""
     accuracy: tuple[Row, ...]
@@ -55,21 +57,21 @@ class Sensitivity:
     images: int
     spent: Spent
 
-    def table(self, figure: Figure = "loss") -> tuple[Row, ...]:
-        """Return what each option loses: the rise of the loss, or the fall of the accuracy."""
-        if figure == "loss":
-            return self.loss
+    def table(self, figure: Figure = "divergence") -> tuple[Row, ...]:
+        """Return what each option loses: divergence, rise of the loss, or fall of the accuracy."""
+        if figure != "accuracy":
+            return self.divergence if figure == "divergence" else self.loss
         return tuple(tuple(-value for value in row) for row in self.accuracy)
 
     def ranking(self) -> list[tuple[str, Value, float]]:
-        """Return each choice with its worst option and what that adds to the loss, worst first."""
+        """Return each choice with its worst option and the divergence of that, worst first."""
         found = []
-        for name, options, row in zip(self.names, self.options, self.loss, strict=True):
+        for name, options, row in zip(self.names, self.options, self.divergence, strict=True):
             worst = max(range(len(row)), key=row.__getitem__)
             found.append((name, options[worst], row[worst]))
         return sorted(found, key=lambda entry: -entry[2])
 
-    def expected(self, plan: Sequence[int], figure: Figure = "loss") -> float:
+    def expected(self, plan: Sequence[int], figure: Figure = "divergence") -> float:
         """Return the sum of what the options of a plan lose."""
         return sum(row[o] for row, o in zip(self.table(figure), plan, strict=True))
 
