@@ -17,7 +17,7 @@ from hwflow.reproduce import Settings, stages_of
 from hwflow.reproduce.hw_flowq import budgets, searches
 from hwflow.reproduce.lite import WIDTHS, lite_stage, one_width
 from hwflow.reproduce.quantizing import MACHINES, volume, volume_curve
-from hwflow.reproduce.quantizing_answers import costed_on, saved
+from hwflow.reproduce.quantizing_answers import costed_on, saved, surrogate_stage
 from hwflow.reproduce.quantizing_searches import Budget, Case, haq_stage, running, search_stage
 
 
@@ -45,7 +45,13 @@ def test_there_is_a_stage_for_every_figure():
         for share in (0.4, 0.5, 0.6):
             assert f"haq-resnet20-{machine}-{share}-haq-2" in names
             assert f"tune-resnet20-{machine}-{share}-ratio-0" in names
-    assert {"lite-bismo", "seeded", "engines", "search-resnet56-bismo-seeded-0"} <= set(names)
+    assert {
+        "lite-bismo",
+        "surrogate",
+        "seeded",
+        "engines",
+        "search-resnet56-bismo-seeded-0",
+    } <= set(names)
 
 
 def test_what_draws_nothing_is_run_once_and_every_budget_with_both_repairs():
@@ -107,6 +113,17 @@ def test_plans_are_held_against_each_other_at_another_level():
     found = costed_on(problem, trials)
     assert found["networks"] == 2
     assert len(found["front"]) == 2
+
+
+def test_sums_of_single_changes_are_ranked_against_what_searches_evaluated(settings):
+    found = surrogate_stage(settings, "resnet8")
+    assert [(row["machine"], row["contender"]) for row in found["rows"]] == [
+        (machine, contender) for machine in MACHINES for contender in ("nsga2", "random")
+    ]
+    for row in found["rows"]:
+        assert row["networks"] == 8
+        assert set(row["rank_correlation"]) == {"divergence", "loss", "accuracy"}
+        assert all(-1 <= rank <= 1 for rank in row["rank_correlation"].values())
 
 
 def test_a_front_is_tested_beside_one_width_everywhere(settings):

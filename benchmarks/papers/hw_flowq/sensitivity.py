@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -53,11 +54,12 @@ def main() -> None:
         f"{spent.whole_evaluations:.1f} whole ones by layers, "
         f"{spent.macs / spent.whole_macs:.1f} by multiplications"
     )
-    for name, value, loss in found.ranking()[:10]:
-        print(f"  {name:40} {value} {loss:+.4f}")
+    for name, value, apart in found.ranking()[:10]:
+        print(f"  {name:40} {value} {apart:.4f}")
 
     began = time.process_time()
     both = pair_error(found, space, data.val, pairs=given.pairs, seed=given.seed, progress=say)
+    apart = both.divergence, both.summed_divergence
     figures = {
         "pairs": len(both.pairs),
         "seed": given.seed,
@@ -65,15 +67,19 @@ def main() -> None:
         "median": both.median,
         "relative": both.relative,
         "spearman": float(spearmanr(both.measured, both.summed).statistic),
-        "mean_accuracy": sum(
-            abs(a - b) for a, b in zip(both.accuracy, both.summed_accuracy, strict=True)
-        )
-        / len(both.pairs),
+        "mean_divergence": error(*apart),
+        "spearman_divergence": float(spearmanr(*apart).statistic),
+        "mean_accuracy": error(both.accuracy, both.summed_accuracy),
         "cpu_s": time.process_time() - began,
     }
     print(json.dumps(figures, indent=2))
     path = given.out.with_name(f"{given.out.stem}-pairs.json")
     path.write_text(json.dumps({"figures": figures, **asdict(both)}))
+
+
+def error(measured: Sequence[float], summed: Sequence[float]) -> float:
+    """Return the mean error of adding."""
+    return sum(abs(a - b) for a, b in zip(measured, summed, strict=True)) / len(measured)
 
 
 if __name__ == "__main__":

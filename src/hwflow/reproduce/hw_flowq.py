@@ -15,6 +15,7 @@ from hwflow.reproduce.quantizing import BUDGETS, INSTEAD, MACHINES, SEEDS
 from hwflow.reproduce.quantizing_answers import (
     engines_stage,
     levels_stage,
+    surrogate_stage,
     tune_stage,
     work_stage,
 )
@@ -72,6 +73,8 @@ def _stages() -> tuple[Stage, ...]:
         found += [haq_of(case) for case in budgets("resnet20", seed)]
     found.append(Stage("engines", "engine against engine, in shares of 8 bits", engines_stage))
     found.append(Stage("seeded", "forward work to plain NSGA-II's hypervolume", work_stage))
+    about = "whether sums of single changes rank networks as evaluations do"
+    found.append(Stage("surrogate", about, surrogate_stage))
     found += [_levels(machine) for machine in MACHINES]
     found += [_tune(case) for seed in SEEDS for case in budgets("resnet20", seed)]
     large = [Case("resnet56", LARGE, label, SEEDS[0]) for label in CONTENDERS]

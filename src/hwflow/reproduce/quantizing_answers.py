@@ -14,6 +14,7 @@ from hwflow.front import Front, Trial
 from hwflow.network import Network
 from hwflow.problem import Problem
 from hwflow.quality.accuracy import compare
+from hwflow.quality.sensitivity_table import Figure
 from hwflow.recipes.hw_flowq import default_costs, hw_flowq
 from hwflow.report import write_bits_svg, write_fronts_page, write_fronts_svg
 from hwflow.reproduce.quantizing import (
@@ -44,6 +45,7 @@ from hwflow.reproduce.quantizing_searches import (
 )
 from hwflow.reproduce.stages import Plain, Settings
 from hwflow.reproduce.tuning import plain_flips, tuned
+from hwflow.solvers.surrogate import rank_correlation
 from hwflow.space import Plan, Space
 
 STEPS = 390
@@ -179,6 +181,24 @@ def _work(settings: Settings, case: Case, before: int, layers: float) -> Plain:
         "seeded_evaluations": needed, "share": share,
         "share_of_search": None if needed is None else needed / len(goal),
     }  # fmt: skip
+
+
+def surrogate_stage(settings: Settings, name: str = "resnet20") -> Plain:
+    """Ask how well sums of single changes rank the networks that searches have evaluated."""
+    table = sensitivity_of(settings, name, space_of(settings, name))
+    rows = []
+    for machine in MACHINES:
+        for contender in ("nsga2", "random"):
+            case = Case(name, machine, contender, 0)
+            search_of(case).result(settings)
+            trials = trials_of(settings.out / "searches" / case.key)
+            ranks = {by: rank_correlation(table.table(by), trials) for by in FIGURES}
+            rows.append(asdict(case) | {"networks": len(trials), "rank_correlation": ranks})
+    return {"network": name, "images": table.images, "rows": rows}
+
+
+FIGURES: tuple[Figure, ...] = ("divergence", "loss", "accuracy")
+"""What single changes may be told by; searches take the first."""
 
 
 def tune_stage(settings: Settings, case: Budget) -> Plain:
