@@ -40,7 +40,7 @@ POPULATION = 24
 IMAGES = {"resnet20": 500, "resnet56": 500, LITE: 200}
 """Validation images that a plan is scored on in a search."""
 CALIBRATION = 256
-SENSITIVITY_IMAGES = {"resnet20": 100, "resnet56": 100, LITE: 40}
+SENSITIVITY_IMAGES = {"resnet20": 50, "resnet56": 50, LITE: 25}
 """Validation images on which single changes are measured, for a search that is seeded."""
 METRICS = ("latency_s", "energy_j", "dram_bytes", "bit_ops", "model_bytes")
 FLOOR = 0.5
