@@ -1,4 +1,4 @@
-"""Running torch modules: one output tensor, eval mode for a while, random numbers from a seed."""
+"""Running torch modules: one output, a fast format, eval mode for a while, seeded numbers."""
 
 from __future__ import annotations
 
@@ -28,6 +28,11 @@ def output(module: nn.Module, inputs: Tensor) -> Tensor:
             'output, or a dict with the key "out".'
         )
     return out
+
+
+def fast_format(images: Tensor) -> Tensor:
+    """Return maps with their channels last: convolutions on a CPU run a third faster."""
+    return images.contiguous(memory_format=torch.channels_last) if images.dim() == 4 else images
 
 
 @contextmanager

@@ -99,14 +99,16 @@ def take_out(module: fx.GraphModule, twins: Mapping[fx.Node, fx.Node], gone: Rem
     for node in gone.nodes:
         module.graph.erase_node(twins[node])
     for path in dict.fromkeys(str(node.target) for node in gone.nodes if node.op == "get_attr"):
-        _delete(module, path)
+        delete(module, path)
 
 
-def _delete(root: nn.Module, path: str) -> None:
-    """Delete a parameter or buffer, and its module where nothing is left in it."""
+def delete(root: nn.Module, path: str) -> None:
+    """Delete a parameter or buffer, and the modules in which nothing is left."""
     owner_path, _, name = path.rpartition(".")
-    owner = root.get_submodule(owner_path)
-    delattr(owner, name)
-    if owner_path and not {*owner._parameters, *owner._buffers, *owner._modules}:
-        parent, _, place = owner_path.rpartition(".")
-        delattr(root.get_submodule(parent), place)
+    delattr(root.get_submodule(owner_path), name)
+    while owner_path:
+        owner = root.get_submodule(owner_path)
+        if owner._parameters or owner._buffers or owner._modules:
+            return
+        owner_path, _, name = owner_path.rpartition(".")
+        delattr(root.get_submodule(owner_path), name)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, fx, nn
 
+from hwflow.edits.branch_graph import delete
 from hwflow.edits.operations.teacher import ends, inside, set_tensor
 from hwflow.edits.quantizers import QUANTIZERS, Prepared
 from hwflow.edits.sites import Site
@@ -89,19 +90,7 @@ def _delete(module: TrainableGraph, ready: Prepared, old: set[fx.Node], insert: 
     }  # fmt: skip
     old |= {node for node in constants if str(node.target) in paths}
     for path in paths:
-        _remove(module, path)
-
-
-def _remove(root: nn.Module, path: str) -> None:
-    """Delete a parameter or buffer, and the modules in which nothing is left."""
-    owner_path, _, name = path.rpartition(".")
-    delattr(root.get_submodule(owner_path), name)
-    while owner_path:
-        owner = root.get_submodule(owner_path)
-        if owner._parameters or owner._buffers or owner._modules:
-            return
-        owner_path, _, name = owner_path.rpartition(".")
-        delattr(root.get_submodule(owner_path), name)
+        delete(module, path)
 
 
 def _copy_in(module: TrainableGraph, insert: Insert, entry: fx.Node, before: fx.Node) -> fx.Node:

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, cast, get_args
 
-import torch
 from torch import Tensor
 
 from hwflow.coupling import Branch, Coupling, couple, shrink, without
@@ -32,6 +31,7 @@ from hwflow.edits.survey import Survey
 from hwflow.edits.trainable import TrainableGraph
 from hwflow.errors import HwflowError, unknown_name
 from hwflow.network import Network
+from hwflow.running import fast_format
 from hwflow.train import restate
 
 Mend = Literal["none", "statistics", "least_squares"]
@@ -108,11 +108,6 @@ class Prune:
         inside = {name for branch in dropped for name in branch.groups}
         kept = {name: units for name, units in self.kept.items() if name not in inside}
         return coupling.mask(kept), dropped
-
-
-def fast_format(images: Tensor) -> Tensor:
-    """Return images with their channels last: convolutions on a CPU run a third faster."""
-    return images.contiguous(memory_format=torch.channels_last) if images.dim() == 4 else images
 
 
 def check_mend(name: str) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor, fx, nn
 
 from hwflow.errors import HwflowError
 from hwflow.extract.subgraph import subgraph
-from hwflow.running import evaluating
+from hwflow.running import evaluating, fast_format
 
 Batch = tuple[Tensor, Tensor]
 
@@ -73,7 +73,7 @@ class Detour:
         self._after = _tail(graph, exit_, cut, after)
         self._wanted = [(own, of) for own, (_, of) in zip(teacher, batches, strict=True)]
         with torch.no_grad():
-            self._held = [before(_last(inputs)) for inputs, _ in batches]
+            self._held = [before(fast_format(inputs)) for inputs, _ in batches]
 
     @property
     def entry(self) -> Tensor:
@@ -88,10 +88,6 @@ class Detour:
                 (self._after(module(held[0]), *held[1:])[0], *wanted)
                 for held, wanted in zip(self._held, self._wanted, strict=True)
             )
-
-
-def _last(inputs: Tensor) -> Tensor:
-    return inputs.contiguous(memory_format=torch.channels_last) if inputs.dim() == 4 else inputs
 
 
 def _dependent(*sources: fx.Node) -> set[fx.Node]:

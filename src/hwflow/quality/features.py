@@ -24,6 +24,7 @@ from torch import Tensor, fx
 
 from hwflow.errors import HwflowError, unknown_name
 from hwflow.files import whole
+from hwflow.running import fast_format
 from hwflow.units import show
 
 HEAD = "features.json"
@@ -58,7 +59,7 @@ class Features:
     def read(self, name: str, images: Sequence[int] | slice) -> Tensor:
         """Return what the tensor holds on some images, float32 (n, ...); maps channels last."""
         values = torch.from_numpy(self._array(name)[images].astype(np.float32))
-        return values.contiguous(memory_format=torch.channels_last) if values.dim() == 4 else values
+        return fast_format(values)
 
     def _array(self, name: str) -> NDArray[Any]:
         if name not in self._open:
@@ -238,10 +239,8 @@ class _Writer(fx.Interpreter):
 
     def take(self, inputs: Tensor) -> None:
         """Write the activations on some images."""
-        if inputs.dim() == 4:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)  # faster on processors
         with torch.no_grad():
-            self.run(inputs)
+            self.run(fast_format(inputs))
         self.done += len(inputs)
 
     def run_node(self, n: fx.Node) -> Any:

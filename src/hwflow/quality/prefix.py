@@ -27,6 +27,7 @@ from torch import Tensor, fx
 from hwflow.errors import HwflowError
 from hwflow.extract.call import operator_name
 from hwflow.quality.numbering import Numbers
+from hwflow.running import fast_format
 
 BUDGET = 1 << 30
 """Bytes of cuts that are kept unless something else is said: 1 GiB."""
@@ -83,7 +84,7 @@ class Prefix:
         """What was computed so far, cuts included."""
         self._numbers = Numbers()
         self._known = _Graph(graph, self._numbers)
-        self._batches = [_channels_last(batch) for batch in batches]
+        self._batches = [fast_format(batch) for batch in batches]
         share = budget // max(1, len(self._batches))
         self._kept = [_Cuts(share) for _ in self._batches]
         self._constants = self._known.constants({})
@@ -174,10 +175,6 @@ def _active(graph: fx.Graph) -> set[fx.Node]:
 
 def _bytes(value: Any) -> int:
     return value.numel() * value.element_size() if isinstance(value, Tensor) else 0
-
-
-def _channels_last(batch: Tensor) -> Tensor:
-    return batch.contiguous(memory_format=torch.channels_last) if batch.dim() == 4 else batch
 
 
 class _Graph:
