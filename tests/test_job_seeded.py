@@ -30,6 +30,7 @@ def table(tmp_path_factory) -> Path:
         tuple(c.options for c in space.choices),
         rows,
         rows,
+        rows,
         0.5,
         0.9,
         100,
@@ -50,6 +51,16 @@ def test_the_solver_starts_with_plans_within_the_limits(
     totals = made.problem.totals(first)
     assert all(totals["energy_j"] <= made.problem.below.energy_j)
     assert made.solver.settings()["first"] == [list(plan) for plan in first]
+
+
+def test_sensitivities_are_measured_where_a_number_of_images_is_given(tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    made = Parts(Job.check(JOB | {"seeded": "6"}, "here"), folder=folder)
+    first = made.solver.first
+    found = Sensitivity.read(tmp_path / "new-sensitivity.json")
+    assert found.images == 6
+    assert len(first) > 1
+    assert Parts(made.job, folder=folder).solver.first == first
 
 
 def test_without_sensitivities_nothing_changes() -> None:

@@ -20,6 +20,7 @@ from hwflow.errors import HwflowError
 from hwflow.files import whole
 from hwflow.machine import Accelerator, is_device, load_machine
 from hwflow.problem import Problem
+from hwflow.quality.sensitivity_table import Sensitivity
 from hwflow.settings import Setting
 from hwflow.space import Plan, Space
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from hwflow.workload import Workload
 
 RUN_FILE = "run.toml"
+
+SENSITIVITY = "-sensitivity.json"
+"""After the name of a run folder: single changes that were measured before the search."""
 
 SEEDS = 20
 """Plans that a solver gets from a file of sensitivities: half of a population."""
@@ -158,7 +162,8 @@ class Job(BaseModel):
     set: dict[str, Setting] = Field(default_factory=dict)
     """Settings of the solver, by the names of its fields."""
     seeded: str | None = None
-    """File of sensitivities, from which the solver gets its first plans."""
+    """What the solver gets its first plans from: a file of sensitivities, or on how many validation
+    images to measure them before the search."""
     evaluations: int | None = Field(default=None, gt=0)
     seconds: float | None = Field(default=None, gt=0)
     workers: int = Field(default=1, gt=0)
@@ -265,6 +270,8 @@ class Parts:
     job: Job
     calibrated: bool = True
     """Whether the network gets calibration inputs: what is known on paper needs none."""
+    folder: Path | None = None
+    """The run folder; sensitivities that are measured are kept beside it."""
 
     @cached_property
     def pristine(self) -> Network:
@@ -346,8 +353,8 @@ class Parts:
             given["first"] = self._seeds(job.seeded, make)
         return make(seed=job.seed, **given)
 
-    def _seeds(self, file: str, solver: type) -> tuple[Plan, ...]:
-        """Return plans that are best by the sensitivities in a file, for a solver that takes some.
+    def _seeds(self, given: str, solver: type) -> tuple[Plan, ...]:
+        """Return plans that are best by sensitivities, for a solver that takes some.
 
         Raises HwflowError for a solver that takes none, or a file of another space.
         """
@@ -356,10 +363,18 @@ class Parts:
                 f"The solver {self.job.solver!r} takes no first plans. Use nsga2, or leave the "
                 "sensitivities out."
             )
-        from hwflow.quality.sensitivity_table import Sensitivity
         from hwflow.solvers.surrogate import seeds
 
-        return seeds(self.problem, Sensitivity.read(file).check(self.space).table(), SEEDS)
+        found = self._measured(int(given)) if given.isdecimal() else Sensitivity.read(given)
+        return seeds(self.problem, found.check(self.space).table(), SEEDS)
+
+    def _measured(self, images: int) -> Sensitivity:
+        """Return sensitivities on validation images, measured now or before."""
+        from hwflow.quality.sensitivity import sensitivities
+
+        run = self.folder
+        file = None if run is None else run.with_name(run.name + SENSITIVITY)
+        return sensitivities(self.space, self.data.val, images=images, file=file)
 
 
 def solver_settings(solver: str, given: Mapping[str, Any]) -> dict[str, Any]:

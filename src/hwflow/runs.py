@@ -82,7 +82,7 @@ def search(job: Job, folder: Path, show: Callable[[Progress], None] | None = Non
     Raises DataError when the splits of the data set share images, and HwflowError with the layer
     where channels cannot be removed.
     """
-    parts = Parts(job)
+    parts = Parts(job, folder=folder)
     parts.data.check_disjoint()
     prove(parts.problem)
     recorder = _Recorder(parts, folder, show)

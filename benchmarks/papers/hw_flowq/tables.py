@@ -57,28 +57,28 @@ def searched() -> None:
 
 
 def agents() -> None:
-    """Print the answers of HAQ's agent, and what plain NSGA-II has at that accuracy."""
-    fronts = {
-        (r["case"]["network"], r["case"]["machine"], r["case"]["seed"]): r["front"]
-        for r in results(HERE, "search-*-nsga2-*.json")
-    }
+    """Print the answers of HAQ's agent, and what NSGA-II has at that accuracy."""
+    fronts = {tuple(r["case"].values()): r["front"] for r in results(HERE, "search-*.json")}
     rows = []
     for result in results(HERE, "haq-*.json"):
         case = result["case"]
         head = [case["network"], case["machine"], f"{case['metric']} {percent(case['share'])}",
                 case["repair"], str(case["seed"])]  # fmt: skip
         if "infeasible" in result:
-            rows.append([*head, "out of reach", "", "", "", ""])
+            rows.append([*head, "out of reach", *6 * [""]])
             continue
         answer = result["answer"]
-        front = fronts.get((case["network"], case["machine"], case["seed"]), [])
-        ours = [least(front, answer["quality"], name) for name in ("latency_s", "energy_j")]
+        ours = []
+        for contender in ("nsga2", "seeded"):
+            key = case["network"], case["machine"], contender, case["seed"]
+            front = fronts.get(key, [])
+            ours += [least(front, answer["quality"], name) for name in ("latency_s", "energy_j")]
         rows.append(
             [*head, percent(answer["quality"]), percent(answer["shares"]["latency_s"]),
              percent(answer["shares"]["energy_j"]), *map(percent, ours)]
         )  # fmt: skip
     heads = ["network", "machine", "budget", "repair", "seed", "accuracy", "latency", "energy",
-             "NSGA-II: latency", "NSGA-II: energy"]  # fmt: skip
+             "NSGA-II: latency", "energy", "seeded: latency", "energy"]  # fmt: skip
     print(table(heads, rows))
 
 
@@ -129,7 +129,41 @@ def work() -> None:
         print(f"Median of the share: {percent(result['median_share'])}\n")
 
 
+def ranks() -> None:
+    """Print how well sums of single changes rank the networks that searches have evaluated."""
+    for result in results(HERE, "surrogate.json"):
+        names = list(result["rows"][0]["rank_correlation"])
+        rows = [
+            [row["machine"], row["contender"], str(row["networks"]),
+             *(f"{row['rank_correlation'][name]:.2f}" for name in names)]
+            for row in result["rows"]
+        ]  # fmt: skip
+        print(table(["machine", "search", "networks", *names], rows))
+
+
+def lite() -> None:
+    """Print EfficientNet-Lite0's networks on the held-out images."""
+    for result in results(HERE, "lite-*.json"):
+        rows = []
+        for row in result["tested"]:
+            shares, test = row["shares"], row["test"]
+            against = row["against"].get("8 bits")
+            rows.append(
+                [row["network"], percent(shares["latency_s"]), percent(shares["energy_j"]),
+                 percent(shares["model_bytes"]), percent(test["edited"]), drop(test),
+                 "-" if against is None else drop(against)]
+            )  # fmt: skip
+        heads = ["network", "latency", "energy", "size", "accuracy", "drop from floats, 95 %",
+                 "drop from 8 bits, 95 %"]  # fmt: skip
+        print(table(heads, rows))
+
+
+def drop(test: dict[str, Any]) -> str:
+    """Write a paired drop in points with its interval."""
+    return f"{100 * test['drop']:+.1f} ± {100 * test['half_width_95']:.1f}"
+
+
 if __name__ == "__main__":
-    for show in (searched, agents, trained, levels, work):
+    for show in (searched, agents, trained, levels, work, ranks, lite):
         print(f"## {show.__name__}\n")
         show()

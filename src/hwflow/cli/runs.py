@@ -96,7 +96,9 @@ def search(
         typer.Option("--set", help="Setting of the solver, such as agent=td3; repeatable."),
     ] = None,
     seeded: Annotated[
-        str | None, typer.Option(help="File of `hwflow sensitivity`: gives the first plans.")
+        str | None, typer.Option(
+            help="First plans from single changes: file of `hwflow sensitivity`, or images, such as 50."
+        )
     ] = None,
     evaluations: Annotated[int | None, typer.Option(min=1, help="Networks to evaluate.")] = None,
     images: Annotated[

@@ -126,7 +126,8 @@ def _tuples(value: Any) -> Any:
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Write JSON, replacing the file in one step."""
+    """Write JSON, replacing the file in one step; its folder is made where there is none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as part:
         part.write_text(json.dumps(data))
 

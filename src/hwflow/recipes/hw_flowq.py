@@ -148,7 +148,6 @@ def programmed(
     problem: Problem, data: Data, images: int, population: int, out: Path
 ) -> tuple[Plan, ...]:
     """Return what an integer program makes of single changes, measured on so many images."""
-    out.mkdir(parents=True, exist_ok=True)
     file = out / "sensitivity.json"
     table = sensitivities(problem.space, data.val, images=images, file=file).table()
     return seeds(problem, table, max(1, round(SEEDED * population)))
