@@ -8,6 +8,7 @@ python benchmarks/papers/hant/tables.py
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from hwflow.reproduce.tables import percent, results, table
 
@@ -20,7 +21,7 @@ def transformed() -> None:
     for result in results(HERE, "transform-*.json"):
         case, share = result["case"], result["shares"]
         families = sorted(result["families"].items(), key=lambda pair: -pair[1])
-        ranks = result["rank_correlation"]
+        ranks = result["rank_correlation"]["divergence"]
         rows.append(
             [
                 case["machine"], case["share"], percent(result["teacher"]),
@@ -40,18 +41,36 @@ def tuned() -> None:
     rows = []
     for result in [*results(HERE, "tune-*.json"), *results(HERE, "as-*.json")]:
         test = result["test"].get("after", result["test"])
-        speed = result.get("measured", {}).get("speedup")
         rows.append(
             [
                 result.get("as") or f"{result['case']['machine']}, {result['case']['share']}",
                 percent(test["original"]), percent(test["edited"]),
-                f"{100 * test['drop']:+.2f} ± {100 * test['half_width_95']:.2f}",
-                f"{speed['value']:.2f}x ({speed['low']:.2f} to {speed['high']:.2f})"
-                if speed else "-",
+                drop(test), speed(result.get("measured")),
+                drop(result["test"].get("after_in_eight_bits")),
+                speed(result.get("measured_in_eight_bits")),
             ]
         )  # fmt: skip
-    heads = ["case", "original", "transformed", "drop in points, 95 %", "measured speed-up"]
+        alone = result.get("measured_original_in_eight_bits")
+        if alone:
+            rows.append(["the original in 8 bits", *4 * ["-"], "-", speed(alone)])
+    heads = ["case", "original", "transformed", "drop in points, 95 %", "measured speed-up",
+             "drop with 8 bits", "speed-up with 8 bits"]  # fmt: skip
     print(table(heads, rows))
+
+
+def drop(test: dict[str, Any] | None) -> str:
+    """Write a paired drop in points with its interval."""
+    if test is None:
+        return "-"
+    return f"{100 * test['drop']:+.2f} ± {100 * test['half_width_95']:.2f}"
+
+
+def speed(measured: dict[str, Any] | None) -> str:
+    """Write a measured speed-up with its interval."""
+    if measured is None:
+        return "-"
+    found = measured["speedup"]
+    return f"{found['value']:.2f}x ({found['low']:.2f} to {found['high']:.2f})"
 
 
 if __name__ == "__main__":

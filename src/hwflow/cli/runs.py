@@ -96,9 +96,10 @@ def search(
         typer.Option("--set", help="Setting of the solver, such as agent=td3; repeatable."),
     ] = None,
     seeded: Annotated[
-        str | None, typer.Option(
-            help="First plans from single changes: file of `hwflow sensitivity`, or images, such as 50."
-        )
+        str | None,
+        typer.Option(
+            help="First plans from single changes: a file of `hwflow sensitivity`, or images."
+        ),
     ] = None,
     evaluations: Annotated[int | None, typer.Option(min=1, help="Networks to evaluate.")] = None,
     images: Annotated[
