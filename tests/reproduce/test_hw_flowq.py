@@ -18,7 +18,15 @@ from hwflow.reproduce.hw_flowq import budgets, searches
 from hwflow.reproduce.lite import WIDTHS, lite_stage, one_width
 from hwflow.reproduce.quantizing import MACHINES, volume, volume_curve
 from hwflow.reproduce.quantizing_answers import costed_on, saved, surrogate_stage
-from hwflow.reproduce.quantizing_searches import Budget, Case, haq_stage, running, search_stage
+from hwflow.reproduce.quantizing_searches import (
+    Budget,
+    Case,
+    haq_stage,
+    running,
+    search_stage,
+    within,
+    within_stage,
+)
 
 
 @cache
@@ -44,6 +52,7 @@ def test_there_is_a_stage_for_every_figure():
         assert f"levels-{machine}" in names
         for share in (0.4, 0.5, 0.6):
             assert f"haq-resnet20-{machine}-{share}-haq-2" in names
+            assert f"within-resnet20-{machine}-{share}-seeded-2" in names
             assert f"tune-resnet20-{machine}-{share}-ratio-0" in names
     assert {
         "lite-bismo",
@@ -113,6 +122,18 @@ def test_plans_are_held_against_each_other_at_another_level():
     found = costed_on(problem, trials)
     assert found["networks"] == 2
     assert len(found["front"]) == 2
+
+
+def test_the_seeded_search_keeps_an_agents_budget_whatever_its_repair(settings):
+    case = Budget("resnet8", "bismo", "latency", 0.6, "ratio", 0)
+    found = within_stage(settings, replace(case, repair="seeded"))
+    assert found["case"]["repair"] == "seeded"
+    assert found["evaluations"] == 8
+    assert all(point["shares"]["latency_s"] <= 0.6 for point in found["front"])
+    assert found["answer"]["shares"]["latency_s"] <= 0.6
+    assert within(case) == within(replace(case, repair="haq"))
+    beyond = within_stage(settings, replace(case, share=0.001))
+    assert "No plan meets" in beyond["infeasible"]
 
 
 def test_sums_of_single_changes_are_ranked_against_what_searches_evaluated(settings):

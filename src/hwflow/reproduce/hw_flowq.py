@@ -27,6 +27,7 @@ from hwflow.reproduce.quantizing_searches import (
     Case,
     haq_of,
     search_of,
+    within_of,
 )
 from hwflow.reproduce.stages import Stage
 
@@ -45,6 +46,12 @@ def budgets(network: str, seed: int) -> list[Budget]:
                     case = Budget(network, machine, metric, shares[place], repair, seed)
                     found.append(case)
     return found
+
+
+def within_budgets(network: str, seed: int) -> list[Stage]:
+    """Return the seeded searches below HAQ's budgets."""
+    cases = [case for case in budgets(network, seed) if case.repair == "ratio"]
+    return [within_of(case) for case in cases]
 
 
 def searches(network: str, seed: int) -> list[Case]:
@@ -71,6 +78,7 @@ def _stages() -> tuple[Stage, ...]:
     for seed in SEEDS:
         found += [search_of(case) for case in searches("resnet20", seed)]
         found += [haq_of(case) for case in budgets("resnet20", seed)]
+        found += within_budgets("resnet20", seed)
     found.append(Stage("engines", "engine against engine, in shares of 8 bits", engines_stage))
     found.append(Stage("seeded", "forward work to plain NSGA-II's hypervolume", work_stage))
     about = "whether sums of single changes rank networks as evaluations do"

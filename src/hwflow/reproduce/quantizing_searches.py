@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 from hwflow.errors import InfeasibleError
@@ -11,7 +11,7 @@ from hwflow.front import Trial
 from hwflow.problem import Problem
 from hwflow.quality.accuracy import Accuracy
 from hwflow.recipes.haq import agent, budgeted
-from hwflow.recipes.hw_flowq import costed, default_costs
+from hwflow.recipes.hw_flowq import costed, default_costs, problem_at
 from hwflow.reproduce.quantizing import (
     described,
     evaluations,
@@ -132,6 +132,27 @@ def haq_stage(settings: Settings, case: Budget) -> Plain:
     }  # fmt: skip
 
 
+def within_stage(settings: Settings, case: Budget) -> Plain:
+    """Let the seeded search keep an agent's budget, at the agent's number of evaluations."""
+    head = {"case": asdict(case)}
+    problem = problem_at("fine", space_of(settings, case.network), case.machine, case.below)
+    try:
+        solver = seeded(settings, case.network, problem, case.seed)
+        front = searched(settings, case.network, problem, solver, within(case), case.seed)
+    except InfeasibleError as error:
+        return head | {"infeasible": str(error)}
+    trials = trials_of(settings.out / within(case))
+    answer, worth = taken(settings, case.network, problem, [t for t in trials if t.feasible])
+    return head | searched_front(problem, trials, front) | {
+        "validation": worth, "answer": described(default_costs(problem), answer),
+    }  # fmt: skip
+
+
+def within(case: Budget) -> str:
+    """Return the folder of the seeded search below an agent's budget, whatever its repair."""
+    return f"within/{replace(case, repair='seeded').key}"
+
+
 def haq_searched(settings: Settings, case: Budget, problem: Problem) -> list[Trial]:
     """Return the plans that the agent evaluated, made now or before."""
     warmup = 2 if evaluations(settings, case.network) < 40 else 20
@@ -172,6 +193,18 @@ def search_of(case: Case, quick: bool | None = None) -> Stage:
     about = f"{case.network} on {case.machine} by {case.contender}, seed {case.seed}"
     make = partial(search_stage, case=case)
     return Stage(f"search-{case.key}", about, make, case.seed == 0 if quick is None else quick)
+
+
+def within_of(case: Budget, quick: bool | None = None) -> Stage:
+    """Return the stage of the seeded search below an agent's budget."""
+    case = replace(case, repair="seeded")
+    about = (
+        f"seeded search, {case.network} on {case.machine}, {case.metric} at most {case.share:g}, "
+        f"seed {case.seed}"
+    )
+    usual = case.seed == 0 and case.share == 0.6
+    make = partial(within_stage, case=case)
+    return Stage(f"within-{case.key}", about, make, usual if quick is None else quick)
 
 
 def haq_of(case: Budget, quick: bool | None = None) -> Stage:
