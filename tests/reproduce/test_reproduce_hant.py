@@ -15,6 +15,13 @@ def test_every_machine_and_share_has_a_stage_and_some_are_tuned():
             assert f"transform-{Case('resnet56', machine, share).key}" in names
         tuned = {f"tune-{Case('resnet56', machine, share).key}" for share in TUNED[machine]}
         assert tuned <= set(names)
+    assert "tune-resnet56-cpu-85-then-8-bits" in names
+
+
+def test_what_gets_8_bits_as_a_whole_gets_none_at_single_sites():
+    plain, eight = (Case("resnet56", "cpu", "85%", eight=eight) for eight in (False, True))
+    assert {*plain.options} - {*eight.options} == {"quantized_w8_a8"}
+    assert plain.key != eight.key
 
 
 def test_the_quick_reproduction_has_one_transform_of_each_machine():
