@@ -39,11 +39,13 @@ def transformed() -> None:
 def tuned() -> None:
     """Print what fine-tuning gave, against the original fine-tuned as long."""
     rows = []
-    for result in [*results(HERE, "tune-*.json"), *results(HERE, "as-*.json")]:
+    files = ("tune-*.json", "untrained-*.json", "as-*.json")
+    for result in [result for pattern in files for result in results(HERE, pattern)]:
         test = result["test"].get("after", result["test"])
         rows.append(
             [
                 result.get("as") or f"{result['case']['machine']}, {result['case']['share']}",
+                str(result.get("epochs", "")),
                 percent(test["original"]), percent(test["edited"]),
                 drop(test), speed(result.get("measured")),
                 drop(result["test"].get("after_in_eight_bits")),
@@ -52,8 +54,9 @@ def tuned() -> None:
         )  # fmt: skip
         alone = result.get("measured_original_in_eight_bits")
         if alone:
-            rows.append(["the original in 8 bits", *4 * ["-"], "-", speed(alone)])
-    heads = ["case", "original", "transformed", "drop in points, 95 %", "measured speed-up",
+            in_bits = result["test"].get("original_in_eight_bits")
+            rows.append(["the original in 8 bits", *5 * ["-"], drop(in_bits), speed(alone)])
+    heads = ["case", "epochs", "original", "transformed", "drop in points, 95 %", "measured speed-up",
              "drop with 8 bits", "speed-up with 8 bits"]  # fmt: skip
     print(table(heads, rows))
 

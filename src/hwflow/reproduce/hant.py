@@ -45,7 +45,7 @@ SHARES = {
 TUNED = {"cpu": ("40%",), "systolic-16x16": ("40%",)}
 """Those whose best answer is fine-tuned."""
 EIGHT_BITS = ("85%", "70%")
-"""Latencies asked for on the CPU of networks that get 8 bits as a whole after fine-tuning."""
+"""Latencies asked for on the CPU of networks that get 8 bits as a whole at the end."""
 CALIBRATION = 256
 """Training images that set the ranges of 8 bits."""
 SEED = 0
@@ -178,13 +178,17 @@ def _family(option: str) -> str:
     return find((option,))[-1].family
 
 
-def tune_stage(settings: Settings, case: Case) -> Plain:
-    """Fine-tune the best answer and, as long, the original; compare and measure them."""
+def tune_stage(settings: Settings, case: Case, trained: bool = True) -> Plain:
+    """Fine-tune the best answer and, as long, the original; compare and measure them.
+
+    Without training the answer is compared with the original as they are.
+    """
     original = settings.network(case.network)
     found = transformed(settings, case)
-    small = found.problem.space.apply(found.best.plan)
-    made = tuned(settings, original, small, case.key, SEED)
-    base = baseline(settings, original, case.network)
+    made = small = found.problem.space.apply(found.best.plan)
+    if trained:
+        made = tuned(settings, original, small, case.key, SEED)
+    base = baseline(settings, original, case.network) if trained else original
     pairs = {
         "before_fine_tuning": (original, small), "after": (base, made),
         "against_untuned_original": (original, made),
@@ -194,8 +198,9 @@ def tune_stage(settings: Settings, case: Case) -> Plain:
         files["measured_in_eight_bits"] = eight_bits(settings, original, made)
         files["measured_original_in_eight_bits"] = eight_bits(settings, original, original)
         pairs["after_in_eight_bits"] = (base, files["measured_in_eight_bits"])
+        pairs["original_in_eight_bits"] = (original, files["measured_original_in_eight_bits"])
     result: dict[str, Any] = {
-        "case": asdict(case), **length(settings), "lr": RATE,
+        "case": asdict(case), **(length(settings) if trained else {"epochs": 0}), "lr": RATE,
         "validation_before": Accuracy(settings.splits(original).val).of(small),
         "validation_after": Accuracy(settings.splits(original).val).of(made),
         "test": paired(settings, original, pairs),
@@ -276,6 +281,9 @@ def _stages() -> tuple[Stage, ...]:
         if tuned_too:
             make = partial(tune_stage, case=case)
             stages.append(Stage(f"tune-{case.key}", f"fine-tune {about}", make, quick))
+        if case.eight:
+            make = partial(tune_stage, case=case, trained=False)
+            stages.append(Stage(f"untrained-{case.key}", f"no training, {about}", make, quick))
     about = "ResNet-56 at the latency of ResNet-20"
     stages.append(Stage("as-resnet20", about, partial(sized_stage, name="resnet20"), quick=False))
     return tuple(stages)
