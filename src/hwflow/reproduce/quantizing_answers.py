@@ -51,7 +51,8 @@ from hwflow.space import Plan, Space
 
 STEPS = 390
 """Of a short fine-tuning: about an epoch of 50,000 images."""
-RATE = 0.01
+RATE = 0.001
+"""Peak learning rate: at ten times as much the learned steps run away within a few updates."""
 QUICK_STEPS = 4
 QUICK_IMAGES = 200
 """Test images of a quick reproduction."""
