@@ -24,14 +24,14 @@ def transformed() -> None:
         ranks = result["rank_correlation"]["divergence"]
         rows.append(
             [
-                case["machine"], case["share"], percent(result["teacher"]),
+                case["machine"], asked(case), percent(result["teacher"]),
                 percent(result["validation"]),
                 *(percent(share[name]) for name in ("latency_s", "macs", "params")),
                 ", ".join(f"{name} {count}" for name, count in families),
                 str(len(result["answers"])), "-" if ranks is None else f"{ranks:.2f}",
             ]
         )  # fmt: skip
-    heads = ["machine", "asked", "teacher", "best answer", "latency", "MACs", "parameters",
+    heads = ["machine", "asked", "teacher, 256 images", "best answer", "latency", "MACs", "parameters",
              "what stands at the sites", "answers", "rank correlation"]  # fmt: skip
     print(table(heads, rows))
 
@@ -44,7 +44,7 @@ def tuned() -> None:
         test = result["test"].get("after", result["test"])
         rows.append(
             [
-                result.get("as") or f"{result['case']['machine']}, {result['case']['share']}",
+                result.get("as") or f"{result['case']['machine']}, {asked(result['case'])}",
                 str(result.get("epochs", "")),
                 percent(test["original"]), percent(test["edited"]),
                 drop(test), speed(result.get("measured")),
@@ -59,6 +59,11 @@ def tuned() -> None:
     heads = ["case", "epochs", "original", "transformed", "drop in points, 95 %",
              "measured speed-up", "drop with 8 bits", "speed-up with 8 bits"]  # fmt: skip
     print(table(heads, rows))
+
+
+def asked(case: dict[str, Any]) -> str:
+    """Write the share of the latency that was asked for."""
+    return case["share"] + (", no 8 bits" if case.get("eight") else "")
 
 
 def drop(test: dict[str, Any] | None) -> str:
