@@ -31,8 +31,8 @@ def transformed() -> None:
                 str(len(result["answers"])), "-" if ranks is None else f"{ranks:.2f}",
             ]
         )  # fmt: skip
-    heads = ["machine", "asked", "teacher, 256 images", "best answer", "latency", "MACs", "parameters",
-             "what stands at the sites", "answers", "rank correlation"]  # fmt: skip
+    heads = ["machine", "asked", "teacher, 256 images", "best answer", "latency", "MACs",
+             "parameters", "what stands at the sites", "answers", "rank correlation"]  # fmt: skip
     print(table(heads, rows))
 
 
