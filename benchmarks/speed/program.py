@@ -137,7 +137,8 @@ def main() -> None:
     for seed in range(given.seeds):
         rows.append(measure(seed, given))
         print(f"seed {seed} done", file=sys.stderr)
-    print(json.dumps({**vars(given), "processor": processor(), "rows": rows}, indent=1))
+    settings = vars(given) | {"cbc": bool(given.cbc)}
+    print(json.dumps({**settings, "processor": processor(), "rows": rows}, indent=1))
 
 
 if __name__ == "__main__":
