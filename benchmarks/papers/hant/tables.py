@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hwflow.reproduce.tables import percent, results, table
+from hwflow.reproduce.tables import percent, points, results, table
 
 HERE = Path(__file__).parent
 
@@ -68,9 +68,7 @@ def asked(case: dict[str, Any]) -> str:
 
 def drop(test: dict[str, Any] | None) -> str:
     """Write a paired drop in points with its interval."""
-    if test is None:
-        return "-"
-    return f"{100 * test['drop']:+.2f} ± {100 * test['half_width_95']:.2f}"
+    return "-" if test is None else points(test)
 
 
 def speed(measured: dict[str, Any] | None) -> str:

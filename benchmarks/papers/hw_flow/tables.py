@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from hwflow.reproduce.tables import percent, table
+from hwflow.reproduce.tables import percent, points, table
 
 HERE = Path(__file__).parent
 
@@ -42,7 +42,7 @@ def tuned() -> None:
                 str(result["epochs"]),
                 *(f"{1 / share[name]:.2f}x" for name in ("latency_s", "energy_j", "macs")),
                 percent(before["edited"]), percent(after["original"]), percent(after["edited"]),
-                f"{100 * after['drop']:+.2f} ± {100 * after['half_width_95']:.2f}",
+                points(after),
             ]
         )  # fmt: skip
     heads = ["machine", "point", "seed", "mended by", "epochs", "latency", "energy", "MACs",

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from hwflow.reproduce.tables import percent, results, table
+from hwflow.reproduce.tables import percent, points, results, table
 
 HERE = Path(__file__).parent
 ACCURACIES = (0.80, 0.85, 0.88)
@@ -100,7 +100,7 @@ def trained() -> None:
         rows.append(
             [case["machine"], f"{case['metric']} {percent(case['share'])}", case["repair"],
              str(case["seed"]), percent(test["haq"]), percent(test["ours"]),
-             f"{-100 * test['drop']:+.2f} ± {100 * test['half_width_95']:.2f}",
+             points(test, sign=-1),
              percent(saved["energy_j"]), percent(saved["latency_s"])]
         )  # fmt: skip
     heads = ["machine", "budget", "repair", "seed", "HAQ's answer", "ours", "difference in points",
@@ -157,17 +157,12 @@ def lite() -> None:
             against = row["against"].get("8 bits")
             rows.append(
                 [row["network"], percent(shares["latency_s"]), percent(shares["energy_j"]),
-                 percent(shares["model_bytes"]), percent(test["edited"]), drop(test),
-                 "-" if against is None else drop(against)]
+                 percent(shares["model_bytes"]), percent(test["edited"]), points(test, 1),
+                 "-" if against is None else points(against, 1)]
             )  # fmt: skip
         heads = ["network", "latency", "energy", "size", "accuracy", "drop from floats, 95 %",
                  "drop from 8 bits, 95 %"]  # fmt: skip
         print(table(heads, rows))
-
-
-def drop(test: dict[str, Any]) -> str:
-    """Write a paired drop in points with its interval."""
-    return f"{100 * test['drop']:+.1f} ± {100 * test['half_width_95']:.1f}"
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -34,12 +34,10 @@ from hwflow.edits.sites import Site
 from hwflow.errors import HwflowError
 from hwflow.network import Network
 from hwflow.quality.detour import Batch, Detour, Figures, measure
+from hwflow.quality.sensitivity_table import Figure
 from hwflow.running import output
 from hwflow.space import Space
 from hwflow.study import Study
-
-ScoreBy = Literal["loss", "accuracy", "divergence"]
-"""Which figure of :class:`Scored` an option loses."""
 
 WEIGHTS = "weights"
 SLICE = 16
@@ -78,7 +76,7 @@ class Scores:
     def _table(self) -> dict[tuple[str, str], Scored]:
         return {(row.site, row.option): row for row in self.rows}
 
-    def losses(self, space: Space, by: ScoreBy = "accuracy") -> dict[str, tuple[float, ...]]:
+    def losses(self, space: Space, by: Figure = "accuracy") -> dict[str, tuple[float, ...]]:
         """Return what each option loses by choice of a space, as solvers take it.
 
         Choices are named "operation:SITE", their options by name. In units of the quality that is

@@ -16,6 +16,7 @@ from hwflow.files import whole
 from hwflow.space import Plan, Space, Value
 
 Figure = Literal["divergence", "loss", "accuracy"]
+"""What a change is told by; the cross-entropy is the loss."""
 
 Row = tuple[float, ...]
 

@@ -31,7 +31,6 @@ from hwflow.cost import CostModel, Limits
 from hwflow.data import Data
 from hwflow.distill import Distillate, Scores, distill, score
 from hwflow.distill.jobs import Progressing
-from hwflow.distill.scores import ScoreBy
 from hwflow.distill.targets import promising_options
 from hwflow.edits.operations import Option
 from hwflow.edits.replace import OPERATION, ReplacePart
@@ -45,6 +44,7 @@ from hwflow.problem import QUALITY, Problem
 from hwflow.quality.accuracy import Accuracy
 from hwflow.quality.fitting import Fitting
 from hwflow.quality.metrics import LogLikelihood
+from hwflow.quality.sensitivity_table import Figure
 from hwflow.solvers.milp import MILP
 from hwflow.space import Plan, Space
 
@@ -92,7 +92,7 @@ def hant(
     images: int = 4000,
     how: Fitting = Fitting(),
     scored: int = 1000,
-    score_by: ScoreBy = "divergence",
+    score_by: Figure = "divergence",
     validation: int | None = None,
     calibration: int = 256,
     answers: int = 10,

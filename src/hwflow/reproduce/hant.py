@@ -21,9 +21,7 @@ from hwflow.costs.fine.cache import user_file
 from hwflow.costs.measured.files import measure
 from hwflow.costs.measured.level import Measured
 from hwflow.design import Design
-from hwflow.distill.scores import ScoreBy
 from hwflow.edits.operations import find
-from hwflow.edits.quantize import quantize
 from hwflow.export import to_onnx
 from hwflow.extract import extract
 from hwflow.front import Trial
@@ -31,7 +29,9 @@ from hwflow.machine import Device, load_machine
 from hwflow.network import Network
 from hwflow.quality.accuracy import Accuracy
 from hwflow.quality.fitting import Fitting
+from hwflow.quality.sensitivity_table import Figure
 from hwflow.recipes.hant import Transformed, hant
+from hwflow.recipes.hw_flowq import quantization_space
 from hwflow.reproduce.stages import Plain, Settings, Stage
 from hwflow.reproduce.tuning import RATE, baseline, length, paired, tuned
 from hwflow.study import Study
@@ -56,7 +56,7 @@ EPOCHS = 2.0
 """Passes over these images, for each option."""
 SCORED = 256
 ANSWERS = 10
-SCORES: tuple[ScoreBy, ...] = ("divergence", "loss", "accuracy")
+SCORES: tuple[Figure, ...] = ("divergence", "loss", "accuracy")
 """What is compared with the truth; the first is what the program minimises."""
 OPTIONS = (
     "skip", "conv_bn_act_k3_g1", "conv_bn_act_k3_g2", "conv_bn_act_k3_g4", "conv_bn_act_k3_g8",
@@ -124,7 +124,7 @@ def transform_stage(settings: Settings, case: Case) -> Plain:
     """Transform, and say what stands where, what it costs, and how additive the problem was."""
     found = transformed(settings, case)
     trials = _answers(found)
-    added: dict[ScoreBy, list[float]] = {by: _added(found, trials, by) for by in SCORES}
+    added: dict[Figure, list[float]] = {by: _added(found, trials, by) for by in SCORES}
     best = found.best
     val = settings.splits(settings.network(case.network)).val
     accuracy = Accuracy(val, limit=200 if settings.quick else None)
@@ -159,7 +159,7 @@ def _answers(found: Transformed) -> list[Trial]:
         return [trial for trial in study.trials() if trial.feasible]
 
 
-def _added(found: Transformed, trials: list[Trial], by: ScoreBy) -> list[float]:
+def _added(found: Transformed, trials: list[Trial], by: Figure) -> list[float]:
     """Return what the scores add up to."""
     losses = found.scores.losses(found.problem.space, by)
     rows = [losses[choice.name] for choice in found.problem.space.choices]
@@ -217,8 +217,7 @@ def eight_bits(settings: Settings, data: Network, network: Network) -> Network:
     As a whole, because only then the residual trunk is of bytes too: an option of 8 bits at one
     site reads and writes floats.
     """
-    images = settings.splits(data).calibration(CALIBRATION)
-    space = quantize(network.calibrated(images), bits=(8,))
+    space = quantization_space(network, settings.splits(data), (8,), CALIBRATION)
     return space.apply(space.default)
 
 

@@ -198,21 +198,29 @@ def search_of(case: Case, quick: bool | None = None) -> Stage:
 def within_of(case: Budget, quick: bool | None = None) -> Stage:
     """Return the stage of the seeded search below an agent's budget."""
     case = replace(case, repair="seeded")
-    about = (
-        f"seeded search, {case.network} on {case.machine}, {case.metric} at most {case.share:g}, "
-        f"seed {case.seed}"
-    )
-    usual = case.seed == 0 and case.share == 0.6
-    make = partial(within_stage, case=case)
-    return Stage(f"within-{case.key}", about, make, usual if quick is None else quick)
+    return _below_budget("within", "seeded search", within_stage, case, quick)
 
 
 def haq_of(case: Budget, quick: bool | None = None) -> Stage:
     """Return the stage of HAQ's agent below a budget."""
+    return _below_budget("haq", "HAQ's agent", haq_stage, case, quick)
+
+
+def _below_budget(
+    kind: str,
+    what: str,
+    make: Callable[[Settings, Budget], Plain],
+    case: Budget,
+    quick: bool | None,
+) -> Stage:
+    """Return a stage of a budget; quick ones have the widest of the first seed, or as told."""
+    repair = f"repair {case.repair}, " if case.repair in REPAIRS else ""
     about = (
-        f"HAQ's agent, {case.network} on {case.machine}, {case.metric} at most {case.share:g}, "
-        f"repair {case.repair}, seed {case.seed}"
+        f"{what}, {case.network} on {case.machine}, {case.metric} at most {case.share:g}, "
+        f"{repair}seed {case.seed}"
     )
     usual = case.seed == 0 and case.share == 0.6
-    make = partial(haq_stage, case=case)
-    return Stage(f"haq-{case.key}", about, make, usual if quick is None else quick)
+    return Stage(
+        f"{kind}-{case.key}", about, lambda settings: make(settings, case),
+        usual if quick is None else quick,
+    )  # fmt: skip

@@ -20,6 +20,12 @@ def percent(share: float | None) -> str:
     return "not reached" if share is None else f"{100 * share:.1f} %"
 
 
+def points(test: Plain, digits: int = 2, sign: int = 1) -> str:
+    """Write a paired drop in points with its 95 % interval; or with sign=-1 a gain."""
+    drop, half = 100 * sign * test["drop"], 100 * test["half_width_95"]
+    return f"{drop:+.{digits}f} ± {half:.{digits}f}"
+
+
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table."""
     rule = "|" + "---|" * len(heads)
