@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hwflow.costs.mid import Mid
+from hwflow.design import Design
 from hwflow.edits.operations import find
 from hwflow.edits.replace import replace
 from hwflow.errors import HwflowError, InfeasibleError
@@ -24,10 +25,10 @@ def options():
     return find(["skip", *names])
 
 
-def run(net, data, options, out: Path, below: str = "latency=70%") -> Transformed:
+def run(net, data, options, out: Path, below: str = "latency=70%", on=ON, **more) -> Transformed:
     return hant(
-        net, data, ON, Mid(), out, below=(below,), options=options, per_site=3, images=64,
-        how=Fitting(epochs=1.0), scored=64, validation=64, calibration=16, answers=3,
+        net, data, on, Mid(), out, below=(below,), options=options, per_site=3, images=64,
+        how=Fitting(epochs=1.0), scored=64, validation=64, calibration=16, answers=3, **more,
     )  # fmt: skip
 
 
@@ -66,6 +67,30 @@ def test_the_same_call_goes_on_with_the_same_answer(found, net, data, options):
 def test_a_limit_out_of_reach_is_refused_with_the_least(found, net, data, options):
     with pytest.raises(InfeasibleError, match="latency"):
         run(net, data, options, found.answers.parent, "latency=0.1%")
+
+
+def test_operations_of_a_network_of_8_bits(found, net, data, options):
+    eight = run(net, data, options, found.answers.parent, "latency=60%", "simd-16", bits=8)
+    space, plan = eight.problem.space, eight.best.plan
+    whole = eight.problem.costs([space.default])[0].total["latency_s"]
+    in_words = Mid().cost(Design(extract(net), load_machine("simd-16"))).total["latency_s"]
+    assert whole < 0.6 * in_words
+    assert eight.best.total["latency_s"] <= 0.6 * whole
+    made = extract(space.apply(plan))
+    assert made == space.on_paper(plan, eight.problem.design).workload
+    assert {layer.weight_bits for layer in made.mac_layers} == {8}
+    floats = extract(eight.in_floats(plan))
+    assert {layer.weight_bits for layer in floats.mac_layers} == {32}
+    assert floats.macs == made.macs
+    assert set(eight.operations(plan)) == set(found.operations(found.best.plan))
+
+
+def test_options_are_worth_training_for_what_they_save_with_their_bits(net):
+    space, machine = replace(net, options=find(["quantized_w8_a8"])), load_machine("simd-16")
+    chosen = worthwhile(space, machine, Mid(), 3)
+    assert all("quantized_w8_a8" in options for options in chosen.values())
+    with pytest.raises(HwflowError, match="no option is faster"):
+        worthwhile(space, machine, Mid(), 3, 8)
 
 
 def test_nothing_faster_to_train_is_an_error_that_says_so(net):

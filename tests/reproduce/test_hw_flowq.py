@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from toy import ToyQuality, toy_problem
 
 import hwflow as hf
@@ -17,7 +19,7 @@ from hwflow.reproduce import Settings, stages_of
 from hwflow.reproduce.hw_flowq import budgets, searches
 from hwflow.reproduce.lite import WIDTHS, lite_stage, one_width
 from hwflow.reproduce.quantizing import MACHINES, volume, volume_curve
-from hwflow.reproduce.quantizing_answers import costed_on, saved, surrogate_stage
+from hwflow.reproduce.quantizing_answers import costed_on, surrogate_stage
 from hwflow.reproduce.quantizing_searches import (
     Budget,
     Case,
@@ -27,6 +29,7 @@ from hwflow.reproduce.quantizing_searches import (
     within,
     within_stage,
 )
+from hwflow.reproduce.quantizing_trained import climbing, lowest, saved
 
 
 @cache
@@ -162,9 +165,9 @@ def test_a_front_is_tested_beside_one_width_everywhere(settings):
 
 def test_one_width_takes_the_next_higher_bits_where_its_own_are_missing():
     space = hf.quantize(net(), bits=(2, 4, 8))
-    for asked, given in ((8, 8), (6, 8), (4, 4), (3, 4)):
+    for asked, got in ((8, 8), (6, 8), (4, 4), (3, 4)):
         values = space.values(one_width(space, asked))
-        assert set(values.values()) == {given}
+        assert set(values.values()) == {got}
 
 
 def test_the_network_of_imagenet_needs_images_of_its_own(tmp_path):
@@ -181,6 +184,31 @@ def test_the_best_so_far_and_what_is_saved():
         "ours": {"total": {"latency_s": 1.0, "energy_j": 1.8}},
     }
     assert saved(costs) == pytest.approx({"latency_s": 0.75, "energy_j": 0.1})
+
+
+def test_ours_are_no_dearer_in_either_price_and_the_more_accurate_the_dearer():
+    def made(number, latency, energy, quality):
+        return Trial(number, (number,), {"latency_s": latency, "energy_j": energy}, quality)
+
+    trials = [made(0, 2, 2, 0.8), made(1, 1, 1, 0.5), made(2, 3, 1, 0.9), made(3, 2, 1.5, 0.4),
+              made(4, 1, 1, 0.6)]  # fmt: skip
+    found = climbing(trials, {"latency_s": 2.0, "energy_j": 2.0})
+    assert [t.number for t in found] == [4, 0]
+
+
+@given(st.integers(1, 40), st.integers(0, 40), st.integers(1, 8))
+def test_bisection_ends_on_a_rung_that_is_enough_or_the_highest(rungs, first, most):
+    asked = []
+
+    def enough(rung):
+        asked.append(rung)
+        return rung >= first
+
+    found = lowest(rungs, enough, most)
+    assert len(asked) <= most
+    assert found == rungs - 1 or (found >= first and found in asked)
+    if most > 7:
+        assert found == min(first, rungs - 1)
 
 
 def test_tables_print_what_there_is(tmp_path, monkeypatch, capsys, settings):

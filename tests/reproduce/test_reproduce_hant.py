@@ -15,7 +15,7 @@ def test_every_machine_and_share_has_a_stage_and_some_are_tuned():
             assert f"transform-{Case('resnet56', machine, share).key}" in names
         tuned = {f"tune-{Case('resnet56', machine, share).key}" for share in TUNED[machine]}
         assert tuned <= set(names)
-    assert "tune-resnet56-cpu-85-then-8-bits" in names
+    assert "tune-resnet56-cpu-90-in-8-bits" in names
 
 
 def test_what_gets_8_bits_as_a_whole_gets_none_at_single_sites():

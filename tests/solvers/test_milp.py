@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pymoo.indicators.hv import HV
+from scipy.stats import spearmanr
 from toy import ToyCost, ToyQuality, facts, toy_problem
 
 from hwflow.cost import Bits, Cost, Costs, Limits
@@ -158,9 +159,24 @@ def test_scores_are_those_of_single_changes_until_a_plan_says_otherwise() -> Non
     np.testing.assert_allclose(np.concatenate(scores.tables()), np.concatenate(before))
     scores.learn((0, 0, 2, 2), 0.9 - 0.13)
     after = scores.tables()
-    assert after[0][0] > before[0][0]
-    assert after[1][0] > before[1][0]
-    assert after[2][0] == pytest.approx(before[2][0])
+    factors = [new[0] / old[0] for new, old in zip(after, before, strict=True)]
+    assert min(factors[:2]) > factors[2] > 1
+    assert factors[2] == pytest.approx(factors[3])
+
+
+def test_what_all_options_have_in_common_changes_no_ranking() -> None:
+    """As where plans are so bad that their losses saturate, or losses are of other units."""
+    additive = Additive.of(toy_problem(length=4))
+    rng = np.random.default_rng(0)
+    single = {key: 0.9 - float(rng.uniform(0, 1)) for key in additive.changes}
+    scores = Scores(additive, 0.9, single)
+    before = np.concatenate(scores.tables())
+    all_of_them = [0] * len(additive.sites)
+    scores.learn(all_of_them, 0.9 - 0.1 * sum(table[0] for table in scores.tables()))
+    after = np.concatenate(scores.tables())
+    assert after.min() >= 0
+    assert sum(table[0] for table in scores.tables()) < 0.3 * before.sum()
+    assert spearmanr(before, after).statistic > 0.95
 
 
 @pytest.mark.parametrize("wrong", [{"overlap": 1.5}, {"rungs": -1}, {"diverse": -2}])

@@ -31,9 +31,18 @@ def option_costs(
     return _costs(_pieces(workload, site, options), machine, model)
 
 
-def _pieces(workload: Workload, site: Site, options: Sequence[Option]) -> dict[str, Workload]:
+def _pieces(
+    workload: Workload, site: Site, options: Sequence[Option], bits: int | None = None
+) -> dict[str, Workload]:
     """Return what would stand at a site with each option that fits, by name."""
-    return {o.name: o.piece(site, workload) for o in options if o.fits(site)}
+    pieces = {o.name: o.piece(site, workload) for o in options if o.fits(site)}
+    return pieces if bits is None else {n: _with_bits(p, bits) for n, p in pieces.items()}
+
+
+def _with_bits(piece: Workload, bits: int) -> Workload:
+    """Return a workload with these bits for everything that multiplies, reads or is read."""
+    weights = dict.fromkeys((layer.name for layer in piece.mac_layers), bits)
+    return piece.with_bits(weights, dict.fromkeys(piece.bit_groups, bits))
 
 
 def _costs(
@@ -61,15 +70,17 @@ def promising_options(
     model: CostModel,
     keep: int = 12,
     *,
+    bits: int | None = None,
     alpha: float = 1.0,
     beta: float = 1.0,
 ) -> dict[str, tuple[str, ...]]:
     """Return by site the names of the options that are worth training for a machine.
 
     See :func:`hwflow.quality.promising.promising`; for `chosen` of :func:`hwflow.distill.distill`.
+    With `bits` all options, and what stands at the sites, are costed with these.
     """
     names = [option.name for option in options]
-    pieces = {site.name: _pieces(workload, site, options) for site in sites}
+    pieces = {site.name: _pieces(workload, site, options, bits) for site in sites}
     if isinstance(machine, Device) and isinstance(model, Measured):
         gathered(machine, (p for row in pieces.values() for p in row.values()), model.measuring)
     return {

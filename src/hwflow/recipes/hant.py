@@ -18,6 +18,10 @@ and options made from the teacher (fewer channels, low rank, fewer bits) stand b
 4. Phase 2: an integer program adds up scores and costs, and answers with plans that differ. Every
    answer is costed truly, and scored as a whole on validation images; the program learns from it.
 5. The best answer is fine-tuned by whoever asked (:func:`hwflow.train.finetune`).
+
+`bits=8` chooses the operations of a network that has 8 bits everywhere: an operation is worth what
+it saves between layers of bytes, which on a CPU is not what it saves between layers of floats.
+Options learn and are scored in floating point; answers are costed and scored with their bits.
 """
 
 from __future__ import annotations
@@ -33,6 +37,7 @@ from hwflow.distill import Distillate, Scores, distill, score
 from hwflow.distill.jobs import Progressing
 from hwflow.distill.targets import promising_options
 from hwflow.edits.operations import Option
+from hwflow.edits.quantize import quantize
 from hwflow.edits.replace import OPERATION, ReplacePart
 from hwflow.edits.replace import replace as replacing
 from hwflow.edits.sites import Site
@@ -75,7 +80,17 @@ class Transformed:
     def operations(self, plan: Plan) -> dict[str, str]:
         """Return the option at each site under a plan."""
         values = self.problem.space.values(plan)
-        return {name.removeprefix(OPERATION): str(value) for name, value in values.items()}
+        return {
+            name.removeprefix(OPERATION): str(value)
+            for name, value in values.items()
+            if name.startswith(OPERATION)
+        }
+
+    def in_floats(self, plan: Plan) -> Network:
+        """Return the network of a plan without its bits: what fine-tuning begins with."""
+        space = self.problem.space
+        ((part, options),) = (p for p in space.split(plan) if isinstance(p[0], ReplacePart))
+        return replace(space, parts=(part,)).apply(options)
 
 
 def hant(
@@ -88,6 +103,7 @@ def hant(
     below: Sequence[str] = ("latency=50%",),
     sites: Sequence[Site | str] | None = None,
     options: Sequence[Option | str] | None = None,
+    bits: int | None = None,
     per_site: int = 12,
     images: int = 4000,
     how: Fitting = Fitting(),
@@ -107,13 +123,14 @@ def hant(
     `per_site` options at each site are trained on `images` training images as `how` says, and
     scored on `scored` validation images. `answers` plans within `below`, no two of which agree at
     more than `overlap` of the sites, are scored as a whole on `validation` images (all by default).
-    What was trained lies in `out`, or in the folder `distilled`, which machines may share. Raises
-    InfeasibleError where no plan keeps the limits.
+    What was trained lies in `out`, or in the folder `distilled`, which machines may share. With
+    `bits` all weights and tensors have these, and limits in percent are of the original with them.
+    Raises InfeasibleError where no plan keeps the limits.
     """
     folder = Path(out)
     ready = network.calibrated(data.calibration(calibration))
     wide = replacing(ready, sites, options, seed=seed)
-    chosen = worthwhile(wide, load_machine(on), cost, per_site)
+    chosen = worthwhile(wide, load_machine(on), cost, per_site, bits)
     places = {
         site: tuple(o for o in options_ if o.name in chosen[site.name])
         for site, options_ in parts_of(wide).items() if site.name in chosen
@@ -129,6 +146,8 @@ def hant(
         workers=workers, on_progress=on_progress,
     )  # fmt: skip
     space = replacing(ready, options=usable(places, losses), trained=found.weights, seed=seed)
+    if bits is not None:
+        space += quantize(ready, (bits,), first_last=bits)
     problem = limited(space, on, cost, below)
     answered = folder / "-".join([ANSWERS, *below]).replace("%", "")
     solver = MILP(
@@ -156,12 +175,18 @@ def limited(space: Space, on: str, cost: CostModel, below: Sequence[str]) -> Pro
 
 
 def worthwhile(
-    space: Space, machine: Accelerator, cost: CostModel, per_site: int
+    space: Space,
+    machine: Accelerator,
+    cost: CostModel,
+    per_site: int,
+    bits: int | None = None,
 ) -> dict[str, tuple[str, ...]]:
     """Return the options worth training by site: HURRICANE's filter on a machine."""
     places = parts_of(space)
     options = tuple(dict.fromkeys(option for row in places.values() for option in row))
-    found = promising_options(space.workload, tuple(places), options, machine, cost, per_site)
+    found = promising_options(
+        space.workload, tuple(places), options, machine, cost, per_site, bits=bits
+    )
     chosen = {site: names for site, names in found.items() if len(names) > 1}
     if not chosen:
         raise HwflowError(

@@ -16,7 +16,6 @@ from hwflow.reproduce.quantizing_answers import (
     engines_stage,
     levels_stage,
     surrogate_stage,
-    tune_stage,
     work_stage,
 )
 from hwflow.reproduce.quantizing_searches import (
@@ -29,6 +28,7 @@ from hwflow.reproduce.quantizing_searches import (
     search_of,
     within_of,
 )
+from hwflow.reproduce.quantizing_trained import tune_stage
 from hwflow.reproduce.stages import Stage
 
 LARGE = "bismo"

@@ -1,18 +1,15 @@
-"""Stages of HW-FlowQ that ask questions of the searches: levels, forward work, trained answers."""
+"""Stages of HW-FlowQ that ask questions of the searches: levels, engines, forward work, sums."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from statistics import median
 from typing import Any
 
 from hwflow.compare import fronts
-from hwflow.edits.quantize import quantize
 from hwflow.front import Front, Trial
-from hwflow.network import Network
 from hwflow.problem import Problem
-from hwflow.quality.accuracy import compare
 from hwflow.quality.sensitivity_table import Figure
 from hwflow.recipes.hw_flowq import default_costs, hw_flowq
 from hwflow.report import write_bits_svg, write_fronts_page, write_fronts_svg
@@ -34,29 +31,12 @@ from hwflow.reproduce.quantizing import (
     volume_curve,
 )
 from hwflow.reproduce.quantizing_searches import (
-    FINALISTS,
-    Budget,
     Case,
-    haq_of,
     plain,
     search_of,
-    validation,
-    within,
-    within_of,
 )
 from hwflow.reproduce.stages import Plain, Settings
-from hwflow.reproduce.tuning import plain_flips, tuned
 from hwflow.solvers.surrogate import rank_correlation
-from hwflow.space import Plan, Space
-
-STEPS = 390
-"""Of a short fine-tuning: about an epoch of 50,000 images."""
-RATE = 0.001
-"""Peak learning rate. Normalisations are folded into the weights, which then run away within a few
-updates at 0.003, whether steps are learned or not."""
-QUICK_STEPS = 4
-QUICK_IMAGES = 200
-"""Test images of a quick reproduction."""
 
 
 def levels_stage(settings: Settings, machine: str, name: str = "resnet20") -> Plain:
@@ -202,66 +182,3 @@ def surrogate_stage(settings: Settings, name: str = "resnet20") -> Plain:
 
 FIGURES: tuple[Figure, ...] = ("divergence", "loss", "accuracy")
 """What single changes may be told by; searches take the first."""
-
-
-def tune_stage(settings: Settings, case: Budget) -> Plain:
-    """Train HAQ's answer and ours of no less accuracy equally long; compare costs and accuracy.
-
-    Ours is, of the front of the seeded search below the same budget, with as many evaluations, the
-    network of the least product of energy and latency whose accuracy on all validation images is
-    that of HAQ's answer or more; where there is none, its most accurate one.
-    """
-    theirs = haq_of(case).result(settings)
-    if "infeasible" in theirs:
-        return theirs
-    problem = free_problem(settings, case.network, case.machine)
-    ours = matched(settings, case, problem, theirs["validation"])
-    plans = {"haq": tuple(theirs["answer"]["plan"]), "ours": ours.plan}
-    network = settings.network(case.network)
-    made = {label: trained(settings, network, case, plan) for label, plan in plans.items()}
-    test = settings.splits(network).test
-    flips = compare(made["haq"], made["ours"], test, limit=QUICK_IMAGES if settings.quick else None)
-    costs = {"haq": theirs["answer"], "ours": described(default_costs(problem), ours)}
-    return {
-        "case": asdict(case), "steps": QUICK_STEPS if settings.quick else STEPS, "lr": RATE,
-        "costs": costs, "test": plain_flips(flips, "haq", "ours"), "saved": saved(costs),
-    }  # fmt: skip
-
-
-def saved(costs: Mapping[str, Plain]) -> dict[str, float]:
-    """Return by what share ours is cheaper than HAQ's."""
-    return {
-        name: 1 - costs["ours"]["total"][name] / costs["haq"]["total"][name]
-        for name in ("latency_s", "energy_j")
-    }
-
-
-def matched(settings: Settings, case: Budget, problem: Problem, accuracy: float) -> Trial:
-    """Return our cheapest network of an accuracy on all validation images."""
-    within_of(case).result(settings)
-    front = Front.of(trials_of(settings.out / within(case)), problem.objectives)
-    near = sorted(front, key=lambda t: t.total["energy_j"] * t.total["latency_s"])
-    near = [trial for trial in near if trial.value("accuracy") >= accuracy - SLACK]
-    for trial in near[:FINALISTS]:
-        if validation(settings, case.network, problem, trial) >= accuracy:
-            return trial
-    return max(front, key=lambda trial: trial.value("accuracy"))
-
-
-SLACK = 0.01
-"""A plan is looked at on all validation images where the search saw so little less."""
-
-
-def trained(settings: Settings, network: Network, case: Budget, plan: Plan) -> Network:
-    """Return the network of a plan after a short training of weights and steps (LSQ)."""
-    start = lsq_space(settings, network).apply(plan)
-    label = "-".join((case.network, "".join(map(str, plan)), str(case.seed)))
-    steps = QUICK_STEPS if settings.quick else STEPS
-    return tuned(settings, network, start, label, case.seed, steps=steps, rate=RATE)
-
-
-def lsq_space(settings: Settings, network: Network) -> Space:
-    """Return the choices that were searched, with steps that are trained."""
-    data = settings.splits(network)
-    ready = network.calibrated(data.calibration(calibration(settings)))
-    return quantize(ready, bits(settings), quantizer="lsq")

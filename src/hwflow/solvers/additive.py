@@ -28,8 +28,12 @@ ENTRIES = 20_000
 WIDEST = 500
 """Largest table of one term: more make programs that take minutes."""
 
-PRIOR = 0.1
-"""Variance of a measured quality, that of one correction of a score being 1."""
+STRAY, COMMON, NOISE = 0.5, 1.0, 0.1
+"""Standard deviations of what is believed before any plan is evaluated, as shares: of the loss of
+an option within a plan, of a factor that all options have in common, and of a plan's loss."""
+
+LEAST = 0.1
+"""Of the mean loss of an option: one that loses less, or nothing, strays as if it lost this."""
 
 ROUNDING = 1e-12
 
@@ -89,8 +93,10 @@ class Scores:
     """What each option is believed to lose, from single changes and from plans evaluated since.
 
     A plan is expected to lose the sum over its options. Where plans were seen to lose more or less,
-    the options they share are corrected by the least change that explains it: ridge regression with
-    the single changes as its prior.
+    the options they share are corrected by the least change that explains it: the posterior mean of
+    a normal prior (kriging). Corrections are relative: an option that loses next to nothing alone
+    is not believed to lose, or to gain, much within a plan. What all options have in common, as
+    units of another kind or losses that saturate, is told by one factor and changes no ranking.
     """
 
     def __init__(self, additive: Additive, quality: float, single: dict[tuple[int, int], float]):
@@ -103,21 +109,29 @@ class Scores:
         self._prior = np.zeros(self._starts[-1])
         for (site, option), found in single.items():
             self._prior[self._starts[site] + option] = quality - found
-        self._rows: list[Floats] = [self._row(self._with(*key)) for key in single]
-        self._missed: list[float] = [0.0] * len(single)
+        self._rows: list[Floats] = []
+        self._missed: list[float] = []
 
     def learn(self, options: Sequence[int], quality: float) -> None:
         """Take in the quality of a plan."""
         row = self._row(options)
-        self._rows.append(row)
-        self._missed.append(self._quality - quality - float(row @ self._prior))
+        if row.any():
+            self._rows.append(row)
+            self._missed.append(self._quality - quality - float(row @ self._prior))
 
     def tables(self) -> list[Floats]:
         """Return the expected loss of each option, by site."""
-        rows = np.array(self._rows).reshape(len(self._rows), len(self._prior))
-        alike = rows @ rows.T + PRIOR * np.eye(len(rows))
-        correction = rows.T @ np.linalg.solve(alike, np.array(self._missed))
-        return np.split(self._prior + correction, self._starts[1:-1])
+        found = self._prior + self._correction() if self._rows else self._prior
+        return np.split(found, self._starts[1:-1])
+
+    def _correction(self) -> Floats:
+        rows, size = np.array(self._rows), np.abs(self._prior)
+        size = size + max(LEAST * float(size.mean()), ROUNDING)
+        alone, sums = (STRAY * size) ** 2, rows @ self._prior
+        alike = (rows * alone) @ rows.T + COMMON**2 * np.outer(sums, sums)
+        alike += np.diag((NOISE * (rows @ size)) ** 2)
+        shared = rows.T * alone[:, None] + COMMON**2 * np.outer(self._prior, sums)
+        return shared @ np.linalg.solve(alike, np.array(self._missed))
 
     def _with(self, site: int, option: int) -> tuple[int, ...]:
         return (*self._default[:site], option, *self._default[site + 1 :])

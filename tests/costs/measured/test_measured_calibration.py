@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -42,6 +44,13 @@ def test_kinds_that_the_networks_do_not_show_keep_a_slope_of_one():
     layer = Layer("l", "linear", ("x",), ((1, 4),), (1, 4), 1, 4, 4, input_bits=(32,))
     assert kind_of(layer) not in found.slopes
     assert found.layer_s(layer, 1e-3 + LAUNCH, LAUNCH) == pytest.approx(1e-3, abs=5e-6)
+
+
+def test_layers_of_bytes_are_kinds_of_their_own():
+    floats = Layer("a", "add", ("x", "y"), ((1, 4),) * 2, (1, 4), input_bits=(32, 32))
+    bytes_ = replace(floats, input_bits=(8, 8), output_bits=8)
+    assert kind_of(replace(bytes_, output_bits=32)) == kind_of(floats) == "add"
+    assert kind_of(bytes_) == "add-int8"
 
 
 def test_no_layer_takes_less_than_nothing():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from measured_fakes import fake_device, fake_measuring
@@ -138,6 +139,16 @@ def test_a_search_calibrates_a_table_that_has_no_calibration(workload, tmp_path)
     assert len(model.measuring.runtime.loads) == loads
     cost = model.cost(problem.design)
     assert cost.latency_s == pytest.approx(sum(layer.latency_s for layer in cost.layers))
+
+
+def test_a_search_calibrates_again_for_kinds_of_layers_that_are_new(workload, tmp_path):
+    model, device = Measured(fake_measuring()), fake_device(tmp_path)
+    floats = hf.Problem(hf.prune(workload), device, model, objectives=("accuracy", "latency"))
+    prepare(floats, model.measuring)
+    prepare(replace(floats, space=floats.space + hf.quantize(workload, (8,))), model.measuring)
+    found = calibration_of(device)
+    assert found.networks == 32
+    assert found.slopes.keys() >= {"conv", "add", "conv-int8", "add-int8"}
 
 
 def test_limits_on_what_a_device_does_not_give_are_refused(workload, tmp_path):

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from hwflow.cost import Floats
-from hwflow.costs.measured.networks import FREE
+from hwflow.costs.measured.networks import BYTE, FREE
 from hwflow.costs.measured.operators import is_integer
 from hwflow.errors import HwflowError
 from hwflow.workload import Layer, Workload
@@ -43,7 +43,14 @@ def kind_of(layer: Layer) -> str:
         kind = "depthwise" if alone else "pointwise" if layer.kernel == (1, 1) else "conv"
     elif not layer.is_mac and layer.op not in ("add", "mul"):
         kind = "pool" if layer.op.endswith("_pool") else "other"
-    return f"{kind}-int8" if is_integer(layer) else kind
+    whole = {*layer.input_bits, layer.output_bits} == {BYTE}
+    in_bytes = is_integer(layer) if layer.is_mac else whole
+    return f"{kind}-int8" if in_bytes else kind
+
+
+def kinds_of(workload: Workload) -> frozenset[str]:
+    """Return the kinds of a workload's layers, without those that take no time."""
+    return frozenset(kind_of(layer) for layer in workload if layer.op not in FREE)
 
 
 @dataclass(frozen=True)

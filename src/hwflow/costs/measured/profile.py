@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from math import prod
 
-from hwflow.costs.measured.calibration import Calibration, Parts, fit
+from hwflow.costs.measured.calibration import Calibration, Parts, fit, kinds_of
 from hwflow.costs.measured.fill import LAUNCH, Measuring, fill, keyed, missing
-from hwflow.costs.measured.level import device_of, latencies_s, launch_s
+from hwflow.costs.measured.level import calibration_of, device_of, latencies_s, launch_s
 from hwflow.costs.measured.networks import whole_network
 from hwflow.costs.measured.timing import Sample, interleaved
 from hwflow.costs.terms import Term, terms
@@ -30,7 +30,8 @@ WIDEST = 2000
 NETWORKS = 16
 """Whole networks of a calibration, where nobody says how many."""
 
-_WHOLES = "wholes"
+_WHOLES = "wholes-2"
+"""The second: operators on bytes that multiply nothing are kinds of their own."""
 
 
 def space_layers(problem: Problem, seed: int = 0) -> dict[str, Layer]:
@@ -148,15 +149,18 @@ def refit(device: Device) -> Calibration:
 
 
 def prepare(problem: Problem, measuring: Measuring) -> None:
-    """Calibrate a device whose table has no calibration, on the networks of a space.
+    """Calibrate a device on the networks of a space, unless its table's calibration knows them.
 
-    Nothing is done for a device that is elsewhere, or for a space of too few networks.
+    It does if it has a slope for every kind of layer that the default plan has. Nothing is done for
+    a device that is elsewhere, or for a space of too few networks.
     """
     device = device_of(problem.machine)
-    known = device.latencies.fact("calibration") is not None
-    if known or not device.measurable or problem.space.size < NETWORKS:
+    if not device.measurable or problem.space.size < NETWORKS:
         return
-    calibrate(problem, NETWORKS, measuring)
+    known = calibration_of(device)
+    default = problem.space.on_paper(problem.space.default, problem.design).workload
+    if known is None or not known.slopes.keys() >= kinds_of(default):
+        calibrate(problem, NETWORKS, measuring)
 
 
 __all__ = ["LAUNCH", "calibrate", "observe", "prepare", "profile", "refit", "space_layers"]
