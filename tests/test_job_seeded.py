@@ -63,6 +63,13 @@ def test_sensitivities_are_measured_where_a_number_of_images_is_given(tmp_path: 
     assert Parts(made.job, folder=folder).solver.first == first
 
 
+def test_an_integer_program_takes_all_losses_and_probes_nothing(table: Path) -> None:
+    made = parts(seeded=str(table), solver="milp", below=("energy=70%",))
+    losses = made.solver.losses
+    assert list(losses) == [choice.name for choice in made.space.choices]
+    assert list(losses.values()) == list(Sensitivity.read(table).table())
+
+
 def test_without_sensitivities_nothing_changes() -> None:
     made = parts()
     assert made.solver.first == ()
@@ -73,5 +80,5 @@ def test_without_sensitivities_nothing_changes() -> None:
 def test_a_table_of_other_bits_and_a_solver_that_takes_no_plans_are_refused(table: Path) -> None:
     with pytest.raises(HwflowError, match="other choices than the space"):
         _ = parts(seeded=str(table), bits=(2, 8)).solver
-    with pytest.raises(HwflowError, match="'random' takes no first plans"):
+    with pytest.raises(HwflowError, match="'random' does not begin with sensitivities"):
         _ = parts(seeded=str(table), solver="random").solver

@@ -22,7 +22,7 @@ from hwflow.machine import Accelerator, is_device, load_machine
 from hwflow.problem import Problem
 from hwflow.quality.sensitivity_table import Sensitivity
 from hwflow.settings import Setting
-from hwflow.space import Plan, Space
+from hwflow.space import Space
 
 if TYPE_CHECKING:
     from hwflow.data import Data
@@ -350,23 +350,28 @@ class Parts:
         job, make = self.job, plugins.load("solvers", self.job.solver)
         given = solver_settings(job.solver, job.set)
         if job.seeded is not None:
-            given["first"] = self._seeds(job.seeded, make)
+            given |= self._taught(job.seeded, make)
         return make(seed=job.seed, **given)
 
-    def _seeds(self, given: str, solver: type) -> tuple[Plan, ...]:
-        """Return plans that are best by sensitivities, for a solver that takes some.
+    def _taught(self, given: str, solver: type) -> dict[str, Any]:
+        """Return what a solver takes of sensitivities: all losses, or first plans that are best.
 
-        Raises HwflowError for a solver that takes none, or a file of another space.
+        Raises HwflowError for a solver that takes neither, or a file of another space.
         """
-        if "first" not in solver.__dict__.get("__dataclass_fields__", {}):
+        takes = solver.__dict__.get("__dataclass_fields__", {})
+        if "losses" not in takes and "first" not in takes:
             raise HwflowError(
-                f"The solver {self.job.solver!r} takes no first plans. Use nsga2, or leave the "
-                "sensitivities out."
+                f"The solver {self.job.solver!r} does not begin with sensitivities. Use nsga2 or "
+                "milp, or leave them out."
             )
         from hwflow.solvers.surrogate import seeds
 
         found = self._measured(int(given)) if given.isdecimal() else Sensitivity.read(given)
-        return seeds(self.problem, found.check(self.space).table(), SEEDS)
+        table = found.check(self.space).table()
+        if "losses" in takes:
+            names = (choice.name for choice in self.space.choices)
+            return {"losses": dict(zip(names, table, strict=True))}
+        return {"first": seeds(self.problem, table, SEEDS)}
 
     def _measured(self, images: int) -> Sensitivity:
         """Return sensitivities on validation images, measured now or before."""

@@ -98,7 +98,7 @@ def search(
     seeded: Annotated[
         str | None,
         typer.Option(
-            help="First plans from single changes: a file of `hwflow sensitivity`, or images."
+            help="Begin with single changes (nsga2, milp): a `hwflow sensitivity` file, or images."
         ),
     ] = None,
     evaluations: Annotated[int | None, typer.Option(min=1, help="Networks to evaluate.")] = None,

@@ -6,13 +6,17 @@ are against our own baseline, fine-tuned as long as the pruned network.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
+from typing import Literal
 
+from hwflow import loop
 from hwflow.front import Trial
 from hwflow.network import Network
 from hwflow.quality.accuracy import Accuracy
-from hwflow.recipes.hw_flow import Refined, hw_flow
+from hwflow.recipes.hw_flow import Refined, hw_flow, problem_at
+from hwflow.recipes.levels import Stage as Searched
 from hwflow.reproduce.any_graph import any_graph_stage
 from hwflow.reproduce.hardware_side import hardware_side_stage
 from hwflow.reproduce.pruning import (
@@ -28,6 +32,8 @@ from hwflow.reproduce.pruning import (
     images,
     shared,
     shares,
+    single_changes,
+    space_of,
 )
 from hwflow.reproduce.pruning_solvers import (
     CONTENDERS,
@@ -38,7 +44,11 @@ from hwflow.reproduce.pruning_solvers import (
 )
 from hwflow.reproduce.stages import Plain, Settings, Stage
 from hwflow.reproduce.tuning import RATE, baseline, length, paired, tuned
+from hwflow.solvers.milp import MILP
 
+PROGRAMMED = 100
+"""Evaluations of a search by integer programs; they begin with single changes."""
+PROGRAM: Mapping[str, int] = {"rungs": 2, "diverse": 10, "next_best": 100}
 FINALISTS = 8
 """Plans of a search that are scored on all validation images before one is taken."""
 
@@ -51,20 +61,25 @@ class Case:
     machine: str
     point: str
     seed: int
+    by: Literal["agent", "program"] = "agent"
 
     @property
     def key(self) -> str:
         """Its name in files."""
-        return f"{self.network}-{self.machine}-{self.point}-{self.seed}"
+        end = "" if self.by == "agent" else f"-{self.by}"
+        return f"{self.network}-{self.machine}-{self.point}-{self.seed}{end}"
 
     @property
     def about(self) -> str:
         """What it is, in words."""
-        return f"{self.network} on {self.machine}, {self.point} cheaper, seed {self.seed}"
+        end = "" if self.by == "agent" else ", by integer programs"
+        return f"{self.network} on {self.machine}, {self.point} cheaper, seed {self.seed}{end}"
 
 
 def searched(settings: Settings, case: Case) -> Refined:
-    """Return the refined search of a case, made now or before."""
+    """Return the search of a case, made now or before: the agent's is refined over the levels."""
+    if case.by == "program":
+        return programmed(settings, case)
     name, network = case.network, settings.network(case.network)
     return hw_flow(
         network, settings.splits(network), case.machine, settings.out / "searches" / case.key,
@@ -72,6 +87,24 @@ def searched(settings: Settings, case: Case) -> Refined:
         images=images(settings, name), calibration=calibration(settings), branches=True,
         seed=case.seed, qualities=shared(settings, f"{name}-branches"),
     )  # fmt: skip
+
+
+def programmed(settings: Settings, case: Case) -> Refined:
+    """Return a search on Fine by integer programs that begin with single changes."""
+    name = case.network
+    space = space_of(settings, name, branches=True)
+    table = single_changes(settings, name, space).table()
+    losses = {choice.name: row for choice, row in zip(space.choices, table, strict=True)}
+    solver = MILP(case.seed, losses=losses, **PROGRAM)
+    problem = problem_at("fine", space, case.machine, POINTS[case.point])
+    val = settings.splits(settings.network(name)).val
+    folder = settings.out / "searches" / case.key
+    front = loop.search(
+        problem, Accuracy(val, limit=images(settings, name)), solver, folder,
+        evaluations=count(settings, PROGRAMMED, QUICK), seed=case.seed,
+        qualities=shared(settings, f"{name}-branches"),
+    )  # fmt: skip
+    return Refined((Searched("fine", problem, front, folder),))
 
 
 def taken(settings: Settings, found: Refined, network: Network) -> tuple[Trial, float]:
@@ -128,7 +161,8 @@ def search_of(case: Case) -> Stage:
 def _cases() -> list[Case]:
     """Return the searches: three seeds at twice as cheap, one at 2.5 times."""
     twice = [Case("resnet56", machine, "2x", seed) for seed in SEEDS for machine in MACHINES]
-    return twice + [Case("resnet56", machine, "2.5x", 0) for machine in MACHINES]
+    more = [Case("resnet56", machine, "2.5x", 0) for machine in MACHINES]
+    return twice + more + [Case("resnet56", m, "2x", 0, by="program") for m in MACHINES]
 
 
 def _stages() -> tuple[Stage, ...]:

@@ -9,6 +9,8 @@ from hwflow import loop
 from hwflow.front import Front
 from hwflow.problem import Problem
 from hwflow.quality.accuracy import Accuracy
+from hwflow.quality.sensitivity import sensitivities
+from hwflow.quality.sensitivity_table import Sensitivity
 from hwflow.recipes.hw_flow import problem_at, pruning_space
 from hwflow.reproduce.stages import Plain, Settings
 from hwflow.solvers import Solver
@@ -27,6 +29,8 @@ EVALUATIONS = 200
 """Of a refined search, all levels together."""
 COMPARED = {"resnet20": 120, "resnet56": 200}
 """Evaluations of every contender."""
+SENSITIVITY_IMAGES = 100
+"""Validation images on which single changes are measured."""
 QUICK = 6
 """Evaluations of a search in a quick reproduction."""
 
@@ -81,6 +85,15 @@ def space_of(settings: Settings, name: str, branches: bool = False) -> Space:
     return pruning_space(
         network, settings.splits(network), calibration(settings), branches=branches
     )
+
+
+def single_changes(settings: Settings, name: str, space: Space) -> Sensitivity:
+    """Return what each option of each choice loses alone, measured now or before."""
+    val = settings.splits(settings.network(name)).val
+    return sensitivities(
+        space, val, images=count(settings, SENSITIVITY_IMAGES, 20),
+        file=settings.out / f"single-changes-{name}-branches.json",
+    )  # fmt: skip
 
 
 def one_search(
