@@ -69,8 +69,8 @@ def tune_stage(settings: Settings, case: Budget) -> Plain:
         return tried[rung] >= bar
 
     ours = rungs[lowest(len(rungs), enough, 1 if settings.quick else TUNED)]
-    plans = tuple(theirs["answer"]["plan"]), ours.plan
-    flips = compare(*map(made, plans), settings.splits(network).test, limit=limit)
+    test = settings.splits(network).test
+    flips = compare(made(tuple(theirs["answer"]["plan"])), made(ours.plan), test, limit=limit)
     costs = {"haq": theirs["answer"], "ours": described(whole, ours)}
     return {
         "case": asdict(case), "steps": _steps(settings), "lr": RATE, "costs": costs,
