@@ -55,7 +55,7 @@ def test_there_is_a_stage_for_every_figure():
         assert f"levels-{machine}" in names
         for share in (0.4, 0.5, 0.6):
             assert f"haq-resnet20-{machine}-{share}-haq-2" in names
-            assert f"within-resnet20-{machine}-{share}-seeded-2" in names
+            assert f"within-resnet20-{machine}-{share}-program-2" in names
             assert f"tune-resnet20-{machine}-{share}-ratio-0" in names
     assert {
         "lite-bismo",
@@ -127,10 +127,10 @@ def test_plans_are_held_against_each_other_at_another_level():
     assert len(found["front"]) == 2
 
 
-def test_the_seeded_search_keeps_an_agents_budget_whatever_its_repair(settings):
+def test_the_programs_keep_an_agents_budget_whatever_its_repair(settings):
     case = Budget("resnet8", "bismo", "latency", 0.6, "ratio", 0)
-    found = within_stage(settings, replace(case, repair="seeded"))
-    assert found["case"]["repair"] == "seeded"
+    found = within_stage(settings, replace(case, repair="program"))
+    assert found["case"]["repair"] == "program"
     assert found["evaluations"] == 8
     assert all(point["shares"]["latency_s"] <= 0.6 for point in found["front"])
     assert found["answer"]["shares"]["latency_s"] <= 0.6

@@ -49,7 +49,7 @@ def budgets(network: str, seed: int) -> list[Budget]:
 
 
 def within_budgets(network: str, seed: int) -> list[Stage]:
-    """Return the seeded searches below HAQ's budgets."""
+    """Return the searches by integer programs below HAQ's budgets."""
     cases = [case for case in budgets(network, seed) if case.repair == "ratio"]
     return [within_of(case) for case in cases]
 

@@ -26,6 +26,7 @@ from hwflow.reproduce.quantizing import (
 from hwflow.reproduce.stages import Plain, Settings, Stage
 from hwflow.solvers import Solver
 from hwflow.solvers.ddpg.wall import Repair
+from hwflow.solvers.milp import MILP
 from hwflow.solvers.nsga2 import NSGA2
 from hwflow.solvers.random import Random
 from hwflow.solvers.surrogate import seeds
@@ -49,6 +50,13 @@ def seeded(settings: Settings, name: str, problem: Problem, seed: int) -> Solver
     size = population(settings)
     table = sensitivity_of(settings, name, problem.space).table()
     return NSGA2(seed, population=size, first=seeds(problem, table, round(SEEDED * size)))
+
+
+def program(settings: Settings, name: str, problem: Problem, seed: int) -> Solver:
+    """Return integer programs over sensitivities that learn from their answers."""
+    table = sensitivity_of(settings, name, problem.space).table()
+    losses = {c.name: row for c, row in zip(problem.space.choices, table, strict=True)}
+    return MILP(seed, losses=losses, rungs=1, next_best=200)
 
 
 CONTENDERS: Mapping[str, Maker] = {
@@ -133,11 +141,11 @@ def haq_stage(settings: Settings, case: Budget) -> Plain:
 
 
 def within_stage(settings: Settings, case: Budget) -> Plain:
-    """Let the seeded search keep an agent's budget, at the agent's number of evaluations."""
+    """Let integer programs keep an agent's budget, at the agent's number of evaluations."""
     head = {"case": asdict(case)}
     problem = problem_at("fine", space_of(settings, case.network), case.machine, case.below)
     try:
-        solver = seeded(settings, case.network, problem, case.seed)
+        solver = program(settings, case.network, problem, case.seed)
         front = searched(settings, case.network, problem, solver, within(case), case.seed)
     except InfeasibleError as error:
         return head | {"infeasible": str(error)}
@@ -149,8 +157,8 @@ def within_stage(settings: Settings, case: Budget) -> Plain:
 
 
 def within(case: Budget) -> str:
-    """Return the folder of the seeded search below an agent's budget, whatever its repair."""
-    return f"within/{replace(case, repair='seeded').key}"
+    """Return the folder of the programs' search below an agent's budget, whatever its repair."""
+    return f"within/{replace(case, repair='program').key}"
 
 
 def haq_searched(settings: Settings, case: Budget, problem: Problem) -> list[Trial]:
@@ -196,9 +204,9 @@ def search_of(case: Case, quick: bool | None = None) -> Stage:
 
 
 def within_of(case: Budget, quick: bool | None = None) -> Stage:
-    """Return the stage of the seeded search below an agent's budget."""
-    case = replace(case, repair="seeded")
-    return _below_budget("within", "seeded search", within_stage, case, quick)
+    """Return the stage of the programs' search below an agent's budget."""
+    case = replace(case, repair="program")
+    return _below_budget("within", "integer programs", within_stage, case, quick)
 
 
 def haq_of(case: Budget, quick: bool | None = None) -> Stage:
