@@ -30,7 +30,7 @@ from hwflow.solvers.additive import Additive, Scores
 from hwflow.solvers.program import Answer, OneOfEach
 from hwflow.solvers.program_model import Effort
 from hwflow.solvers.random import shuffled_plans
-from hwflow.solvers.sequential import best_plan
+from hwflow.solvers.sequential import around, best_plan
 from hwflow.space import Plan, Space
 
 EFFORT = Effort(gap=1e-3, nodes=500)
@@ -215,28 +215,44 @@ class _Search:
     def _around(self, wanted: Mapping[str, float]) -> Plan | None:
         """Return the best plan where costs are linearised around answer after answer."""
         problem = replace(self._problem, below=Limits(**wanted))
-        losses = [np.zeros(len(choice.options)) for choice in problem.space.choices]
-        for site, table in zip(self.additive.sites, self._scores.tables(), strict=True):
-            losses[site] = table
         try:
-            return best_plan(problem, losses)
+            return best_plan(problem, self._losses())
         except InfeasibleError:
             return None
 
+    def _losses(self) -> list[Floats]:
+        """Return what is expected of each option of each choice, those of one option too."""
+        losses = [np.zeros(len(choice.options)) for choice in self._problem.space.choices]
+        for site, table in zip(self.additive.sites, self._scores.tables(), strict=True):
+            losses[site] = table
+        return losses
+
+    def _nearby(self) -> OneOfEach:
+        """Return the program whose costs hold near the best plan, where they hold nowhere else."""
+        if self.additive.exact or not self.best:
+            return self._program()
+        return around(self._problem, self._losses(), self.best[0], self.additive.sites)
+
     def _other(self, overlap: float, before: list[tuple[int, ...]]) -> Plan | None:
-        """Return the best answer that differs from those before it and truly keeps the limits."""
-        program = self._program()
+        """Return the best answer that differs from those before it and truly keeps the limits.
+
+        Where the program was wrong on the cost, its budgets are tightened by the error.
+        """
+        program, strict = self._nearby(), dict(self._problem.below.items())
+        budgets = dict(strict)
         for _ in range(TRIES):
             try:
-                answers = program.diverse(1, overlap, ROUGH, before)
+                answers = program.within(**budgets).diverse(1, overlap, ROUGH, before)
             except HwflowError:  # nothing found within the effort
                 return None
             if not answers:
                 return None
             before.append(answers[0].options)
             plan = self.additive.plan(answers[0].options)
-            if not self._over(plan, dict(self._problem.below.items())):
+            over = self._over(plan, strict)
+            if not over:
                 return plan
+            budgets |= {name: budgets[name] - error for name, error in over.items()}
         return None
 
     def _over(self, plan: Plan, wanted: Mapping[str, float]) -> dict[str, float]:

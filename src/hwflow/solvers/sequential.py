@@ -13,7 +13,7 @@ best is not proven.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -118,7 +118,7 @@ class _Search:
 
     def _answer(self) -> tuple[Plan, Mapping[str, float]]:
         """Return the program's answer, or the plan of least cost, with its costs as expected."""
-        program = _around(self._problem, self._losses, self._at)
+        program = around(self._problem, self._losses, self._at)
         try:
             answer = program.within(**self._budgets).solve(EFFORT)
         except HwflowError:  # out of reach here, or nothing found within the effort
@@ -129,21 +129,29 @@ class _Search:
         return expected(self._losses, plan)
 
 
-def _around(problem: Problem, losses: Losses, plan: Plan) -> OneOfEach:
-    """Return the program whose costs are those of a plan and what each single change adds."""
+def around(
+    problem: Problem, losses: Losses, plan: Plan, sites: Sequence[int] | None = None
+) -> OneOfEach:
+    """Return the program whose costs are those of a plan and what each single change adds.
+
+    It chooses at `sites`, places of a plan that hold all choices of more than one option; at all
+    places by default.
+    """
     choices = problem.space.choices
+    places = list(range(len(choices)) if sites is None else sites)
     changes = _changes(problem, plan)
     plans = [swapped(problem.space, plan, place, option) for place, option in changes]
     totals = problem.totals([plan, *plans])
     limits = dict(problem.below.items())
     costs: dict[str, list[Floats]] = {}
     for name in limits:
-        tables = costs[name] = [np.zeros(len(choice.options)) for choice in choices]
+        tables = {place: np.zeros(len(choices[place].options)) for place in places}
         base, *values = totals[name].tolist()
-        tables[0] += base
+        tables[places[0]] += base
         for (place, option), value in zip(changes, values, strict=True):
             tables[place][option] += value - base
-    return OneOfEach([np.array(row) for row in losses], costs, limits)
+        costs[name] = list(tables.values())
+    return OneOfEach([np.array(losses[place]) for place in places], costs, limits)
 
 
 def _changes(problem: Problem, plan: Plan) -> list[tuple[int, int]]:
