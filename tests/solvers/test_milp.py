@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pytest
@@ -82,6 +84,14 @@ def test_without_limits_the_ladder_gives_a_front() -> None:
     for seed in range(2):
         random = search(problem, ToyQuality(), Random(seed=seed), evaluations=40)
         assert volume(front, problem) > volume(random, problem)
+
+
+def search_trials(problem: Problem, quality: ToyQuality, solver: Any, evaluations: int):
+    """Return the trials of a search in their order."""
+    with TemporaryDirectory() as folder:
+        search(problem, quality, solver, folder, evaluations=evaluations)
+        with Study.read(folder) as study:
+            return study.trials()
 
 
 class Late(ToyCost):
@@ -197,6 +207,21 @@ def test_where_terms_are_too_wide_costs_are_linearised_around_the_answers(
     front = search(problem, ToyQuality(), MILP(rungs=0, diverse=0, next_best=0), evaluations=40)
     assert all(trial.total["latency_s"] <= limit for trial in front)
     assert max(trial.quality or 0.0 for trial in front) == pytest.approx(exact, abs=0.02)
+
+
+def test_next_best_answers_are_nearly_as_good_where_costs_are_no_sums(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    free = toy_problem(length=4)
+    limit = 0.5 * float(free.totals([free.space.default])["energy_j"][0])
+    problem = toy_problem(Limits(energy_j=limit), length=4)
+    monkeypatch.setattr("hwflow.solvers.additive.WIDEST", 0)
+    solver = MILP(rungs=0, diverse=0, next_best=12)
+    trials = search_trials(problem, ToyQuality(), solver, evaluations=34)
+    answers = [t.quality for t in trials[18:31] if t.quality is not None]
+    random = search_trials(problem, ToyQuality(), Random(), evaluations=34)
+    assert len(answers) == 13
+    assert min(answers) > max(t.quality for t in random if t.quality is not None)
 
 
 def test_losses_that_are_given_need_no_evaluation_of_single_changes() -> None:

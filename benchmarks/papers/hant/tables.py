@@ -63,7 +63,9 @@ def tuned() -> None:
 
 def asked(case: dict[str, Any]) -> str:
     """Write the share of the latency that was asked for."""
-    return case["share"] + (", no 8 bits" if case.get("eight") else "")
+    return case["share"] + (
+        " of the original in 8 bits, all in 8 bits" if case.get("eight") else ""
+    )
 
 
 def drop(test: dict[str, Any] | None) -> str:

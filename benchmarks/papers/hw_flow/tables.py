@@ -18,14 +18,15 @@ HERE = Path(__file__).parent
 
 
 def results(pattern: str) -> list[dict[str, Any]]:
-    """Return the results whose file names match, those of the folder `statistics` last.
+    """Return the results whose file names match: of 12 epochs, of 4, and those of `statistics`.
 
     There lie the results from before plans were mended by least squares.
     """
-    found = [*sorted(HERE.glob(pattern)), *sorted(HERE.glob(f"statistics/{pattern}"))]
+    folders = (HERE, HERE / "4-epochs", HERE / "statistics")
+    found = [path for folder in folders for path in sorted(folder.glob(pattern))]
     return [
         json.loads(path.read_text())
-        | {"mended": "least squares" if path.parent == HERE else path.parent.name}
+        | {"mended": "statistics" if path.parent.name == "statistics" else "least squares"}
         for path in found
     ]
 
@@ -38,14 +39,14 @@ def tuned() -> None:
         before = result["test"]["before_fine_tuning"]
         rows.append(
             [
-                case["machine"], case["point"], str(case["seed"]), result["mended"],
-                str(result["epochs"]),
+                case["machine"], case["point"], case.get("by", "agent"), str(case["seed"]),
+                result["mended"], str(result["epochs"]),
                 *(f"{1 / share[name]:.2f}x" for name in ("latency_s", "energy_j", "macs")),
                 percent(before["edited"]), percent(after["original"]), percent(after["edited"]),
                 points(after),
             ]
         )  # fmt: skip
-    heads = ["machine", "point", "seed", "mended by", "epochs", "latency", "energy", "MACs",
+    heads = ["machine", "point", "by", "seed", "mended by", "epochs", "latency", "energy", "MACs",
              "before fine-tuning",
              "original", "pruned", "drop in points, 95 %"]  # fmt: skip
     print(table(heads, rows))
@@ -56,18 +57,21 @@ def searched() -> None:
     rows = []
     for result in results("search-*.json"):
         case, levels, share = result["case"], result["best_by_level"], result["shares"]
+        best = [levels.get(level) for level in ("coarse", "mid", "fine")]
         rows.append(
             [
-                case["machine"], case["point"], str(case["seed"]), result["mended"],
+                case["machine"], case["point"], case.get("by", "agent"), str(case["seed"]),
+                result["mended"], percent(result["validation"]),
                 str(sum(result["evaluations"].values())),
-                *(percent(levels[level]) for level in ("coarse", "mid", "fine")),
+                *("-" if value is None else percent(value) for value in best),
                 "; ".join(text for shift in result["shifts"] for text in shift["broken"]) or "none",
                 *(percent(share[name]) for name in ("latency_s", "energy_j", "macs")),
                 f"{result['evaluation_cpu_s'] / 60:.1f}",
             ]
         )  # fmt: skip
-    heads = ["machine", "point", "seed", "mended by", "evaluations", "Coarse", "Mid", "Fine",
-             "limits the level before broke", "latency", "energy", "MACs", "CPU-min"]  # fmt: skip
+    heads = ["machine", "point", "by", "seed", "mended by", "on 2,000", "evaluations", "Coarse",
+             "Mid", "Fine", "limits the level before broke", "latency", "energy", "MACs",
+             "CPU-min"]  # fmt: skip
     print(table(heads, rows))
 
 
