@@ -29,7 +29,7 @@ from hwflow.reproduce.quantizing_searches import (
     within,
     within_stage,
 )
-from hwflow.reproduce.quantizing_trained import climbing, lowest, saved
+from hwflow.reproduce.quantizing_trained import climbing, lowest, saved, tune_stage
 
 
 @cache
@@ -231,3 +231,14 @@ def test_tables_print_what_there_is(tmp_path, monkeypatch, capsys, settings):
     text = capsys.readouterr().out
     assert "| 50.0 % | not reached |" in text
     assert "| resnet20 | bismo | nsga2 | 1 | 160 | 0.1000 |" in text
+
+
+def test_ours_is_chosen_by_what_trained_networks_reach(settings):
+    found = tune_stage(settings, Budget("resnet8", "bismo", "latency", 0.6, "haq", 0))
+    theirs, ours = found["costs"]["haq"]["total"], found["costs"]["ours"]["total"]
+    assert all(ours[name] <= theirs[name] for name in ("latency_s", "energy_j"))
+    assert all(0 <= share < 1 for share in found["saved"].values())
+    tried = {tuple(one["plan"]): one["trained"] for one in found["tried"]}
+    assert tried[tuple(found["costs"]["ours"]["plan"])] == found["validation"]["ours"]
+    assert 0 < found["test"]["images"] <= 200
+    assert {"haq", "ours"} <= set(found["test"])
