@@ -119,14 +119,6 @@ class LatencyTable:
             self._file.executemany("INSERT OR IGNORE INTO entries VALUES (?,?,?,?,?,?,?,?)", rows)
         self._load()
 
-    def forget(self) -> None:
-        """Drop the entries and the facts of this setting; costs of old searches no longer hold."""
-        with self._file:
-            for table in ("entries", "facts"):
-                self._file.execute(f"DELETE FROM {table} WHERE setting = ?", (self.setting,))
-            self._set_once("id", uuid.uuid4().hex)
-        self._known.clear()
-
     def fact(self, name: str) -> Any:
         """Return what is kept under a name beside the entries, None where nothing is."""
         row = self._file.execute(
@@ -150,10 +142,6 @@ class LatencyTable:
     def stamp(self) -> dict[str, Any]:
         """Return what changes when the costs that this table gives change."""
         return {"id": self.fact("id"), "calibration": self.fact("calibration")}
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
 
     def write_csv(self, path: Path) -> None:
         """Write all entries as a CSV file, replaced in one step."""
