@@ -367,11 +367,10 @@ class Parts:
         from hwflow.solvers.surrogate import seeds
 
         found = self._measured(int(given)) if given.isdecimal() else Sensitivity.read(given)
-        table = found.check(self.space).table()
+        found.check(self.space)
         if "losses" in takes:
-            names = (choice.name for choice in self.space.choices)
-            return {"losses": dict(zip(names, table, strict=True))}
-        return {"first": seeds(self.problem, table, SEEDS)}
+            return {"losses": found.by_choice()}
+        return {"first": seeds(self.problem, found.table(), SEEDS)}
 
     def _measured(self, images: int) -> Sensitivity:
         """Return sensitivities on validation images, measured now or before."""

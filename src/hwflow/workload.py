@@ -319,6 +319,11 @@ class Workload:
             layers.append(new)
         return replace(self, inputs=inputs, layers=tuple(layers))
 
+    def with_one_width(self, bits: int) -> Workload:
+        """Return it with the same bits for all weights and tensors."""
+        weights = dict.fromkeys((layer.name for layer in self.mac_layers), bits)
+        return self.with_bits(weights, dict.fromkeys(self.bit_groups, bits))
+
     def with_densities(
         self, inputs: Mapping[str, float], outputs: Mapping[str, float] | None = None
     ) -> Workload:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import pytest
@@ -84,14 +82,6 @@ def test_without_limits_the_ladder_gives_a_front() -> None:
     for seed in range(2):
         random = search(problem, ToyQuality(), Random(seed=seed), evaluations=40)
         assert volume(front, problem) > volume(random, problem)
-
-
-def search_trials(problem: Problem, quality: ToyQuality, solver: Any, evaluations: int):
-    """Return the trials of a search in their order."""
-    with TemporaryDirectory() as folder:
-        search(problem, quality, solver, folder, evaluations=evaluations)
-        with Study.read(folder) as study:
-            return study.trials()
 
 
 class Late(ToyCost):
@@ -210,18 +200,19 @@ def test_where_terms_are_too_wide_costs_are_linearised_around_the_answers(
 
 
 def test_next_best_answers_are_nearly_as_good_where_costs_are_no_sums(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     free = toy_problem(length=4)
     limit = 0.5 * float(free.totals([free.space.default])["energy_j"][0])
     problem = toy_problem(Limits(energy_j=limit), length=4)
     monkeypatch.setattr("hwflow.solvers.additive.WIDEST", 0)
     solver = MILP(rungs=0, diverse=0, next_best=12)
-    trials = search_trials(problem, ToyQuality(), solver, evaluations=34)
-    answers = [t.quality for t in trials[18:31] if t.quality is not None]
-    random = search_trials(problem, ToyQuality(), Random(), evaluations=34)
+    search(problem, ToyQuality(), solver, tmp_path, evaluations=34)
+    with Study.read(tmp_path) as study:
+        answers = [t.quality for t in study.trials()[18:31] if t.quality is not None]
+    random = search(problem, ToyQuality(), Random(), evaluations=34)
     assert len(answers) == 13
-    assert min(answers) > max(t.quality for t in random if t.quality is not None)
+    assert min(answers) > max(t.quality or 0 for t in random)
 
 
 def test_losses_that_are_given_need_no_evaluation_of_single_changes() -> None:

@@ -36,13 +36,7 @@ def _pieces(
 ) -> dict[str, Workload]:
     """Return what would stand at a site with each option that fits, by name."""
     pieces = {o.name: o.piece(site, workload) for o in options if o.fits(site)}
-    return pieces if bits is None else {n: _with_bits(p, bits) for n, p in pieces.items()}
-
-
-def _with_bits(piece: Workload, bits: int) -> Workload:
-    """Return a workload with these bits for everything that multiplies, reads or is read."""
-    weights = dict.fromkeys((layer.name for layer in piece.mac_layers), bits)
-    return piece.with_bits(weights, dict.fromkeys(piece.bit_groups, bits))
+    return pieces if bits is None else {n: p.with_one_width(bits) for n, p in pieces.items()}
 
 
 def _costs(

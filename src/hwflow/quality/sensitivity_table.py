@@ -64,6 +64,10 @@ class Sensitivity:
             return self.divergence if figure == "divergence" else self.loss
         return tuple(tuple(-value for value in row) for row in self.accuracy)
 
+    def by_choice(self, figure: Figure = "divergence") -> dict[str, Row]:
+        """Return what each option loses by its choice's name, as `MILP(losses=...)` takes it."""
+        return dict(zip(self.names, self.table(figure), strict=True))
+
     def ranking(self) -> list[tuple[str, Value, float]]:
         """Return each choice with its worst option and the divergence of that, worst first."""
         found = []

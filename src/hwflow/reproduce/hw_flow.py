@@ -25,6 +25,7 @@ from hwflow.reproduce.pruning import (
     POINTS,
     QUICK,
     SEEDS,
+    SENSITIVITY_IMAGES,
     calibration,
     count,
     cpu,
@@ -32,7 +33,6 @@ from hwflow.reproduce.pruning import (
     images,
     shared,
     shares,
-    single_changes,
     space_of,
 )
 from hwflow.reproduce.pruning_solvers import (
@@ -42,6 +42,7 @@ from hwflow.reproduce.pruning_solvers import (
     long_search_stage,
     reach_stage,
 )
+from hwflow.reproduce.single_changes import single_changes
 from hwflow.reproduce.stages import Plain, Settings, Stage
 from hwflow.reproduce.tuning import RATE, baseline, length, paired, tuned
 from hwflow.solvers.milp import MILP
@@ -93,8 +94,8 @@ def programmed(settings: Settings, case: Case) -> Refined:
     """Return a search on Fine by integer programs that begin with single changes."""
     name = case.network
     space = space_of(settings, name, branches=True)
-    table = single_changes(settings, name, space).table()
-    losses = {choice.name: row for choice, row in zip(space.choices, table, strict=True)}
+    seen = count(settings, SENSITIVITY_IMAGES, 20)
+    losses = single_changes(settings, name, space, seen, f"{name}-branches").by_choice()
     solver = MILP(case.seed, losses=losses, **PROGRAM)
     problem = problem_at("fine", space, case.machine, POINTS[case.point])
     val = settings.splits(settings.network(name)).val

@@ -9,8 +9,6 @@ from hwflow import loop
 from hwflow.front import Front
 from hwflow.problem import Problem
 from hwflow.quality.accuracy import Accuracy
-from hwflow.quality.sensitivity import sensitivities
-from hwflow.quality.sensitivity_table import Sensitivity
 from hwflow.recipes.hw_flow import problem_at, pruning_space
 from hwflow.reproduce.stages import Plain, Settings
 from hwflow.solvers import Solver
@@ -85,15 +83,6 @@ def space_of(settings: Settings, name: str, branches: bool = False) -> Space:
     return pruning_space(
         network, settings.splits(network), calibration(settings), branches=branches
     )
-
-
-def single_changes(settings: Settings, name: str, space: Space) -> Sensitivity:
-    """Return what each option of each choice loses alone, measured now or before."""
-    val = settings.splits(settings.network(name)).val
-    return sensitivities(
-        space, val, images=count(settings, SENSITIVITY_IMAGES, 20),
-        file=settings.out / f"single-changes-{name}-branches.json",
-    )  # fmt: skip
 
 
 def one_search(

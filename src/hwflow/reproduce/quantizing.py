@@ -17,8 +17,9 @@ from hwflow import loop
 from hwflow.front import Front, Trial, volume
 from hwflow.problem import QUALITY, Problem
 from hwflow.quality.accuracy import Accuracy
-from hwflow.quality.sensitivity import Sensitivity, sensitivities
+from hwflow.quality.sensitivity_table import Sensitivity
 from hwflow.recipes.hw_flowq import BITS, default_costs, problem_at, quantization_space
+from hwflow.reproduce.single_changes import single_changes
 from hwflow.reproduce.stages import LITE, Plain, Settings
 from hwflow.solvers import Solver
 from hwflow.space import Space
@@ -95,11 +96,8 @@ def space_of(settings: Settings, name: str) -> Space:
 
 def sensitivity_of(settings: Settings, name: str, space: Space) -> Sensitivity:
     """Return what each option of each choice loses, measured now or before."""
-    val = settings.splits(settings.network(name)).val
     count = 20 if settings.quick else SENSITIVITY_IMAGES[name]
-    return sensitivities(
-        space, val, images=count, file=settings.out / f"single-changes-{name}.json"
-    )
+    return single_changes(settings, name, space, count, name)
 
 
 def searched(

@@ -54,8 +54,7 @@ def seeded(settings: Settings, name: str, problem: Problem, seed: int) -> Solver
 
 def program(settings: Settings, name: str, problem: Problem, seed: int) -> Solver:
     """Return integer programs over sensitivities that learn from their answers."""
-    table = sensitivity_of(settings, name, problem.space).table()
-    losses = {c.name: row for c, row in zip(problem.space.choices, table, strict=True)}
+    losses = sensitivity_of(settings, name, problem.space).by_choice()
     return MILP(seed, losses=losses, rungs=1, next_best=200)
 
 

@@ -63,6 +63,7 @@ def tune_stage(settings: Settings, case: Budget) -> Plain:
     val, limit = settings.splits(network).val, QUICK_IMAGES if settings.quick else None
     worth = Accuracy(val, limit=limit)
 
+    @cache
     def made(plan: Plan) -> Network:
         return trained(settings, network, case, plan)
 

@@ -133,9 +133,6 @@ class Scores:
         shared = rows.T * alone[:, None] + COMMON**2 * np.outer(self._prior, sums)
         return shared @ np.linalg.solve(alike, np.array(self._missed))
 
-    def _with(self, site: int, option: int) -> tuple[int, ...]:
-        return (*self._default[:site], option, *self._default[site + 1 :])
-
     def _row(self, options: Sequence[int]) -> Floats:
         """Return a one at each option that is not the default."""
         row = np.zeros(len(self._prior))

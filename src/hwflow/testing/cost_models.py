@@ -35,7 +35,8 @@ def check_cost_model(model: CostModel, on: Accelerator | str = "eyeriss") -> Non
     """
     machine = load_machine(on) if isinstance(on, str) else on
     design = Design(toy_workload(), machine)
-    designs = [design, *(_with_bits(design, bits) for bits in (8, 4, 2, 1))]
+    workloads = [design.workload.with_one_width(bits) for bits in (8, 4, 2, 1)]
+    designs = [design, *map(design.with_workload, workloads)]
     require(isinstance(model.level, str) and bool(model.level), "`level` must be a name.")
     require(model.digest() == model.digest(), "`digest` gives another value every time.")
     single = [model.cost(each) for each in designs]
@@ -49,13 +50,6 @@ def check_cost_model(model: CostModel, on: Accelerator | str = "eyeriss") -> Non
         _check_same(f"Row {row} of `over_bits` and `cost`", table[row], one)
     for wide, narrow in pairwise(single):
         _check_shrinks(wide, narrow)
-
-
-def _with_bits(design: Design, bits: int) -> Design:
-    workload = design.workload
-    weights = {layer.name: bits for layer in workload.mac_layers}
-    tensors = dict.fromkeys(workload.bit_groups, bits)
-    return design.with_workload(workload.with_bits(weights, tensors))
 
 
 def _check_cost(cost: Cost, workload: Workload) -> None:
