@@ -55,6 +55,7 @@ _WHERE = {
     "machine_names": "machine",
     "prune": "edits.prune",
     "quantize": "edits.quantize",
+    "replace": "edits.replace",
     "resize": "edits.resize",
     "search": "loop",
     "to_onnx": "export",
@@ -98,6 +99,7 @@ __all__ = [
     "machine_names",
     "prune",
     "quantize",
+    "replace",
     "resize",
     "search",
     "to_onnx",
@@ -115,6 +117,7 @@ if TYPE_CHECKING:
     from hwflow.edits.fuse import fuse
     from hwflow.edits.prune import prune
     from hwflow.edits.quantize import quantize
+    from hwflow.edits.replace import replace
     from hwflow.edits.resize import resize
     from hwflow.errors import HwflowError
     from hwflow.export import to_onnx, to_qonnx

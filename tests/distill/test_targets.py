@@ -5,7 +5,8 @@ from tiny_distill import OPTIONS, blocks, network
 
 from hwflow.costs.mid import Mid
 from hwflow.design import Design
-from hwflow.distill.targets import option_costs, promising_options
+from hwflow.distill.targets import option_costs, promising_options, slower_options
+from hwflow.edits.operations import find
 from hwflow.extract import extract
 from hwflow.machine import load_machine
 
@@ -37,3 +38,17 @@ def test_promising_options_are_named_by_site(tiny):
     assert {"keep", "skip"} <= set(found["one"])
     everything = promising_options(workload, sites, OPTIONS, MACHINE, Mid(), keep=99)
     assert set(found["one"]) <= set(everything["one"]) <= {option.name for option in OPTIONS}
+
+
+def test_options_that_are_no_faster_than_what_stands_there_are_named_and_never_promising(tiny):
+    workload, sites = tiny
+    options = (*OPTIONS, *find(("inverted_residual_k1_e6_se0_relu",)))
+    slower = slower_options(workload, sites, options, MACHINE, Mid())
+    everything = promising_options(workload, sites, options, MACHINE, Mid(), keep=99)
+    for site in sites:
+        costs = option_costs(workload, site, options, MACHINE, Mid())
+        most = costs["keep"].latency_s
+        beaten = {name for name, cost in costs.items() if cost.latency_s >= most}
+        assert {*slower[site.name]} == beaten - {"keep"}
+        assert not {*slower[site.name]} & ({*everything[site.name]} - {"skip"})
+    assert slower["one"] == ("inverted_residual_k1_e6_se0_relu",)

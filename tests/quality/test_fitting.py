@@ -1,5 +1,8 @@
 """Students taught a teacher's layer: what they reach, and that they do not hang on each other."""
 
+from math import isfinite
+from typing import ClassVar
+
 import pytest
 import torch
 from torch import nn
@@ -55,6 +58,21 @@ def test_a_constant_per_channel_has_the_error_one(task):
     found = fit({"constant": Constant()}, task, SHORT)["constant"]
     assert found.error == pytest.approx(1, abs=0.1)
     assert (found.steps, found.curve) == (0, ())
+
+
+def test_a_strided_pointwise_stem_on_large_images_does_not_end_the_process():
+    class Strided(nn.Conv2d):
+        layouts: ClassVar[list[bool]] = []
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.layouts.append(x.is_contiguous())
+            return super().forward(x)
+
+    images = torch.rand(36, 3, 224, 224)
+    task = Task(InMemory({"in": images, "out": images[:, :, ::2, ::2]}), "in", "out", 32)
+    found = fit({"stem": Strided(3, 3, 1, stride=2)}, task, Fitting(epochs=1, batch=32))["stem"]
+    assert (found.steps, isfinite(found.error)) == (1, True)
+    assert Strided.layouts[0]
 
 
 def test_a_weaker_student_stays_worse(task):

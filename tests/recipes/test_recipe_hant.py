@@ -52,6 +52,16 @@ def test_what_it_chose_was_trained_and_scored(found):
         assert option in (*found.chosen.get(site, ()), "keep")
 
 
+def test_options_that_save_no_time_are_named_and_were_not_trained(found, net, data, options):
+    (wasteful,) = find(["conv_bn_act_k7_g1"])[-1:]
+    some = run(net, data, (*options, wasteful), found.answers.parent)
+    named = {site for site, names in some.slower.items() if wasteful.name in names}
+    assert named
+    assert not any(wasteful.name in some.chosen.get(site, ()) for site in named)
+    (remark,) = (text for text in some.remarks() if text.startswith(wasteful.name))
+    assert f"at {len(named)} of {len(some.slower)} sites on systolic-8x8" in remark
+
+
 def test_keeping_everything_loses_nothing(found):
     rows = [row for row in found.scores.rows if row.option == "keep"]
     assert rows

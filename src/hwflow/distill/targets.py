@@ -13,7 +13,7 @@ from hwflow.edits.operations import Option
 from hwflow.edits.sites import Site
 from hwflow.errors import HwflowError
 from hwflow.machine import Accelerator, Device
-from hwflow.quality.promising import OptionCost, promising
+from hwflow.quality.promising import OptionCost, faster, promising
 from hwflow.workload import Workload
 
 
@@ -74,10 +74,44 @@ def promising_options(
     With `bits` all options, and what stands at the sites, are costed with these.
     """
     names = [option.name for option in options]
+    priced = _priced(workload, sites, options, machine, model, bits)
+    return {
+        site: promising(names, costs, keep, alpha=alpha, beta=beta)
+        for site, costs in priced.items()
+    }
+
+
+def slower_options(
+    workload: Workload,
+    sites: Sequence[Site],
+    options: Sequence[Option],
+    machine: Accelerator,
+    model: CostModel,
+    *,
+    bits: int | None = None,
+) -> dict[str, tuple[str, ...]]:
+    """Return by site the names of the options that a machine runs no faster than its own layers.
+
+    Fewer bits or fewer multiplications are no promise: these options would cost accuracy for
+    nothing. `bits` as in :func:`promising_options`.
+    """
+    names = [option.name for option in options]
+    return {
+        site: tuple(n for n in names if n in costs and n not in faster(names, costs))
+        for site, costs in _priced(workload, sites, options, machine, model, bits).items()
+    }
+
+
+def _priced(
+    workload: Workload,
+    sites: Sequence[Site],
+    options: Sequence[Option],
+    machine: Accelerator,
+    model: CostModel,
+    bits: int | None,
+) -> dict[str, dict[str, OptionCost]]:
+    """Return by site what the options cost that fit it; a device is measured first."""
     pieces = {site.name: _pieces(workload, site, options, bits) for site in sites}
     if isinstance(machine, Device) and isinstance(model, Measured):
         gathered(machine, (p for row in pieces.values() for p in row.values()), model.measuring)
-    return {
-        site: promising(names, _costs(row, machine, model), keep, alpha=alpha, beta=beta)
-        for site, row in pieces.items()
-    }
+    return {site: _costs(row, machine, model) for site, row in pieces.items()}

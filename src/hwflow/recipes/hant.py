@@ -26,6 +26,7 @@ Options learn and are scored in floating point; answers are costed and scored wi
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,7 +36,7 @@ from hwflow.cost import CostModel, Limits
 from hwflow.data import Data
 from hwflow.distill import Distillate, Scores, distill, score
 from hwflow.distill.jobs import Progressing
-from hwflow.distill.targets import promising_options
+from hwflow.distill.targets import promising_options, slower_options
 from hwflow.edits.operations import Option
 from hwflow.edits.quantize import quantize
 from hwflow.edits.replace import OPERATION, ReplacePart
@@ -66,6 +67,8 @@ class Transformed:
     problem: Problem
     chosen: Mapping[str, tuple[str, ...]]
     """The options that were trained, by site."""
+    slower: Mapping[str, tuple[str, ...]]
+    """Those that fit a site, but that the machine runs no faster than what stands there."""
     distillate: Distillate
     scores: Scores
     front: Front
@@ -85,6 +88,15 @@ class Transformed:
             for name, value in values.items()
             if name.startswith(OPERATION)
         }
+
+    def remarks(self) -> list[str]:
+        """Say which options save no time where they fit, most sites first: no false speed-ups."""
+        counts = Counter(name for names in self.slower.values() for name in names)
+        return [
+            f"{name} is no faster than what stands there at {count} of {len(self.slower)} sites "
+            f"on {self.problem.machine.name}; it was not tried at these."
+            for name, count in counts.most_common()
+        ]
 
     def in_floats(self, plan: Plan) -> Network:
         """Return the network of a plan without its bits: what fine-tuning begins with."""
@@ -106,6 +118,7 @@ def hant(
     bits: int | None = None,
     per_site: int = 12,
     images: int = 4000,
+    held: int = 500,
     how: Fitting = Fitting(),
     scored: int = 1000,
     score_by: Figure = "divergence",
@@ -120,11 +133,12 @@ def hant(
 ) -> Transformed:
     """Transform a network for a machine; killed at any moment, the same call goes on.
 
-    `per_site` options at each site are trained on `images` training images as `how` says, and
-    scored on `scored` validation images. `answers` plans within `below`, no two of which agree at
-    more than `overlap` of the sites, are scored as a whole on `validation` images (all by default).
-    What was trained lies in `out`, or in the folder `distilled`, which machines may share. With
-    `bits` all weights and tensors have these, and limits in percent are of the original with them.
+    `per_site` options at each site are trained on `images` training images as `how` says, measured
+    on `held` more, and scored on `scored` validation images. `answers` plans within `below`, no two
+    of which agree at more than `overlap` of the sites, are scored as a whole on `validation` images
+    (all by default). What was trained lies in `out`, or in the folder `distilled`, which machines
+    may share. With `bits` all weights and tensors have these, and limits in percent are of the
+    original with them.
     Raises InfeasibleError where no plan keeps the limits.
     """
     folder = Path(out)
@@ -139,7 +153,7 @@ def hant(
     trained = folder / DISTILLED if distilled is None else Path(distilled)
     found = distill(
         ready, tuple(places), known, data.train, trained, chosen=chosen, images=images,
-        how=replace(how, seed=seed), workers=workers, on_progress=on_progress,
+        held=held, how=replace(how, seed=seed), workers=workers, on_progress=on_progress,
     )  # fmt: skip
     losses = score(
         ready, tuple(places), known, data.val, trained, chosen=chosen, images=scored,
@@ -161,7 +175,8 @@ def hant(
         problem, Accuracy(data.val, limit=validation, metric=LogLikelihood()), solver, answered,
         evaluations=EVALUATIONS * answers, seed=seed,
     )  # fmt: skip
-    return Transformed(problem, chosen, found, losses, front, answered)
+    slower = slower_ones(wide, problem.machine, cost, bits)
+    return Transformed(problem, chosen, slower, found, losses, front, answered)
 
 
 EVALUATIONS = 3
@@ -182,11 +197,8 @@ def worthwhile(
     bits: int | None = None,
 ) -> dict[str, tuple[str, ...]]:
     """Return the options worth training by site: HURRICANE's filter on a machine."""
-    places = parts_of(space)
-    options = tuple(dict.fromkeys(option for row in places.values() for option in row))
-    found = promising_options(
-        space.workload, tuple(places), options, machine, cost, per_site, bits=bits
-    )
+    places, options = _offered(space)
+    found = promising_options(space.workload, places, options, machine, cost, per_site, bits=bits)
     chosen = {site: names for site, names in found.items() if len(names) > 1}
     if not chosen:
         raise HwflowError(
@@ -194,6 +206,20 @@ def worthwhile(
             "options or families, or look for other edits: pruning, quantization."
         )
     return chosen
+
+
+def slower_ones(
+    space: Space, machine: Accelerator, cost: CostModel, bits: int | None = None
+) -> dict[str, tuple[str, ...]]:
+    """Return the options by site that save no time there on a machine."""
+    places, options = _offered(space)
+    return slower_options(space.workload, places, options, machine, cost, bits=bits)
+
+
+def _offered(space: Space) -> tuple[tuple[Site, ...], tuple[Option, ...]]:
+    """Return the sites of a space of operations, and all options of any of them."""
+    places = parts_of(space)
+    return tuple(places), tuple(dict.fromkeys(o for row in places.values() for o in row))
 
 
 def parts_of(space: Space) -> Mapping[Site, tuple[Option, ...]]:

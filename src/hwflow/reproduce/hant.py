@@ -1,5 +1,7 @@
 """HANT on CIFAR-10 (JPEG q75): operations replaced in ResNet-56, on this CPU and on an accelerator.
 
+Beside it EfficientNet-Lite0, with what a thousand images of ImageNet teach it.
+
 The published bars are speed-ups of EfficientNet (arXiv 2107.10624); ours are against our own
 baseline, fine-tuned as long as the transformed network. On the CPU two latencies are given: the sum
 of the layers' table, and the measured one of the exported file beside its parent's.
@@ -32,7 +34,7 @@ from hwflow.quality.fitting import Fitting
 from hwflow.quality.sensitivity_table import Figure
 from hwflow.recipes.hant import Transformed, hant
 from hwflow.recipes.hw_flowq import quantization_space
-from hwflow.reproduce.stages import Plain, Settings, Stage
+from hwflow.reproduce.stages import LITE, Plain, Settings, Stage
 from hwflow.reproduce.tuning import RATE, baseline, length, paired, tuned
 from hwflow.study import Study
 
@@ -49,13 +51,9 @@ EIGHT_BITS = ("90%", "75%", "60%")
 BITS = 8
 CALIBRATION = 256
 """Training images that set the ranges of 8 bits."""
+LITE_SHARES = ("90%", "80%", "70%")
+"""The same of EfficientNet-Lite0."""
 SEED = 0
-PER_SITE = 12
-"""Options that are trained at each site, at most."""
-IMAGES = 4000
-EPOCHS = 2.0
-"""Passes over these images, for each option."""
-SCORED = 256
 ANSWERS = 10
 SCORES: tuple[Figure, ...] = ("divergence", "loss", "accuracy")
 """What is compared with the truth; the first is what the program minimises."""
@@ -67,6 +65,46 @@ OPTIONS = (
     "quantized_w8_a8",
 )  # fmt: skip
 """Of the registry's, those that are cheap where images are 32 x 32."""
+LITE_OPTIONS = (
+    "skip", "depthwise_separable_k3_relu", "inverted_residual_k3_e3_se0_relu",
+    "inverted_residual_k5_e3_se0_relu", "pruned_0.25_l1", "pruned_0.375_l1", "pruned_0.5_l1",
+    "pruned_0.625_l1", "pruned_0.75_l1", "low_rank_svd_0.25", "low_rank_svd_0.5",
+)  # fmt: skip
+"""Those tried where few images teach a network that is made of inverted residuals already."""
+
+
+@dataclass(frozen=True)
+class Means:
+    """What the options of a network, and the network they make, learn from."""
+
+    options: tuple[str, ...] = OPTIONS
+    per_site: int = 12
+    """Options that are trained at each site, at most."""
+    images: int = 4000
+    held: int = 500
+    """Further training images, on which trained options are measured."""
+    epochs: float = 2.0
+    """Passes over these images, for each option."""
+    scored: int = 256
+    """Validation images on which single replacements are scored."""
+    rate: float = RATE
+    """Peak learning rate of fine-tuning."""
+    trained_original: bool = True
+    """Whether what is fine-tuned is compared with the original fine-tuned as long."""
+
+
+MEANS = {
+    LITE: Means(
+        LITE_OPTIONS, per_site=8, images=400, held=100, epochs=3.0, rate=0.005,
+        trained_original=False,
+    ),
+}  # fmt: skip
+"""By network, where they are not the usual ones. Few images of ImageNet make its original worse."""
+
+
+def means(network: str) -> Means:
+    """Return what a network learns from."""
+    return MEANS.get(network, Means())
 
 
 @dataclass(frozen=True)
@@ -96,7 +134,8 @@ class Case:
     @property
     def options(self) -> tuple[str, ...]:
         """The options that are tried."""
-        return tuple(name for name in OPTIONS if not (self.eight and name.startswith("quantized")))
+        known = means(self.network).options
+        return tuple(name for name in known if not (self.eight and name.startswith("quantized")))
 
     @property
     def answers(self) -> int:
@@ -112,14 +151,15 @@ def model(machine: str) -> CostModel:
 def transformed(settings: Settings, case: Case) -> Transformed:
     """Return the answers of a case; what was trained is shared by all shares of a machine."""
     network, quick = settings.network(case.network), settings.quick
-    data = settings.splits(network)
+    data, of = settings.splits(network), means(case.network)
     return hant(
         network, data, case.machine, model(case.machine),
         settings.out / "transforms" / case.folder,
         below=(f"latency={case.share}",), options=find(case.options),
         bits=BITS if case.eight else None,
-        per_site=2 if quick else PER_SITE, images=256 if quick else IMAGES,
-        how=Fitting(epochs=1.0 if quick else EPOCHS), scored=200 if quick else SCORED,
+        per_site=2 if quick else of.per_site, images=256 if quick else of.images,
+        held=100 if quick else of.held, how=Fitting(epochs=1.0 if quick else of.epochs),
+        scored=200 if quick else of.scored,
         validation=200 if quick else None, answers=2 if quick else case.answers, score_by=SCORES[0],
         seed=SEED, distilled=settings.out / "distilled" / case.network,
         on_progress=lambda p: settings.say(f"  {p.stage}: {p.done} of {p.total}")
@@ -138,7 +178,7 @@ def transform_stage(settings: Settings, case: Case) -> Plain:
     operations = found.operations(best.plan)
     return {
         "case": asdict(case), "sites": len(operations),
-        "options_trained": sum(map(len, found.chosen.values())),
+        "options_trained": sum(map(len, found.chosen.values())), "remarks": found.remarks(),
         "operations": operations, "families": dict(Counter(map(_family, operations.values()))),
         "validation": accuracy.of(found.problem.space.apply(best.plan)),
         "log_likelihood": best.quality, "teacher": found.scores.teacher.accuracy,
@@ -191,12 +231,13 @@ def tune_stage(settings: Settings, case: Case, trained: bool = True) -> Plain:
 
     Without training the answer is compared with the original as they are. Bits come after it.
     """
-    original = settings.network(case.network)
+    original, of = settings.network(case.network), means(case.network)
     found = transformed(settings, case)
     made = small = found.in_floats(found.best.plan)
     if trained:
-        made = tuned(settings, original, small, case.key, SEED)
-    base = baseline(settings, original, case.network) if trained else original
+        made = tuned(settings, original, small, case.key, SEED, rate=of.rate)
+    fair = trained and of.trained_original
+    base = baseline(settings, original, case.network) if fair else original
     pairs = {
         "before_fine_tuning": (original, small), "after": (base, made),
         "against_untuned_original": (original, made),
@@ -208,7 +249,7 @@ def tune_stage(settings: Settings, case: Case, trained: bool = True) -> Plain:
         pairs["after_in_eight_bits"] = (base, files["measured_in_eight_bits"])
         pairs["original_in_eight_bits"] = (original, files["measured_original_in_eight_bits"])
     result: dict[str, Any] = {
-        "case": asdict(case), **(length(settings) if trained else {"epochs": 0}), "lr": RATE,
+        "case": asdict(case), **(length(settings) if trained else {"epochs": 0}), "lr": of.rate,
         "validation_before": Accuracy(settings.splits(original).val).of(small),
         "validation_after": Accuracy(settings.splits(original).val).of(made),
         "test": paired(settings, original, pairs),
@@ -247,7 +288,10 @@ CHECKED = 100
 
 
 def sized_stage(settings: Settings, name: str) -> Plain:
-    """Transform ResNet-56 to the latency of a smaller ResNet, and compare it with that."""
+    """Transform ResNet-56 to the latency of a smaller ResNet, and compare it with that.
+
+    Both are fine-tuned with ResNet-56 as their teacher.
+    """
     original, small = settings.network("resnet56"), settings.network(name)
     machine = MACHINES[0]
     own = model(machine).cost(Design(extract(small), load_machine(machine))).total["latency_s"]
@@ -256,7 +300,7 @@ def sized_stage(settings: Settings, name: str) -> Plain:
     found = transformed(settings, case)
     start = found.problem.space.apply(found.best.plan)
     made = tuned(settings, original, start, f"resnet56-as-{name}", SEED)
-    base = baseline(settings, small, name)
+    base = tuned(settings, original, small, f"{name}-taught-by-resnet56", SEED)
     return {
         "as": name, "machine": machine, "latency_s": own, **length(settings), "lr": RATE,
         "shares": _shares(found),
@@ -269,7 +313,8 @@ def sized_stage(settings: Settings, name: str) -> Plain:
 def _cases() -> list[Case]:
     """Return what is transformed, by machine and share."""
     found = [Case("resnet56", machine, share) for machine in MACHINES for share in SHARES[machine]]
-    return found + [Case("resnet56", "cpu", share, eight=True) for share in EIGHT_BITS]
+    found += [Case("resnet56", "cpu", share, eight=True) for share in EIGHT_BITS]
+    return found + [Case(LITE, "cpu", share, eight=True) for share in LITE_SHARES]
 
 
 def _stages() -> tuple[Stage, ...]:
@@ -287,8 +332,9 @@ def _stages() -> tuple[Stage, ...]:
         if case.eight:
             make = partial(tune_stage, case=case, trained=False)
             stages.append(Stage(f"untrained-{case.key}", f"no training, {about}", make, quick))
-    about = "ResNet-56 at the latency of ResNet-20"
-    stages.append(Stage("as-resnet20", about, partial(sized_stage, name="resnet20"), quick=False))
+    for number in (20, 32):
+        name, about = f"resnet{number}", f"ResNet-56 at the latency of ResNet-{number}"
+        stages.append(Stage(f"as-{name}", about, partial(sized_stage, name=name), quick=False))
     return tuple(stages)
 
 

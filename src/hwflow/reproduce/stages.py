@@ -52,14 +52,21 @@ class Settings:
     """Images for LITE, as `data` is for the others."""
 
     def network(self, name: str) -> Network:
-        """Return a network with its weights: LITE, or one of CIFAR trained on this data."""
+        """Return a network with its weights: LITE, or one of CIFAR.
+
+        Of CIFAR it is the one trained on this data, or else the one trained on exact images.
+        """
         from hwflow.models import load
 
         if name not in self._networks:
-            file, spec = ("imagenet", name) if name == LITE else ("cifar10jpeg", f"cifar:{name}")
-            path = self.weights / f"{file}_{name}.safetensors"
-            if not path.exists():
-                raise HwflowError(f"There are no weights {path}. Give their folder with --weights.")
+            spec = name if name == LITE else f"cifar:{name}"
+            sources = ("imagenet",) if name == LITE else ("cifar10jpeg", "cifar10")
+            paths = [self.weights / f"{source}_{name}.safetensors" for source in sources]
+            path = next((path for path in paths if path.exists()), None)
+            if path is None:
+                raise HwflowError(
+                    f"There are no weights {paths[0]}. Give their folder with --weights."
+                )
             self._networks[name] = load(spec, weights=str(path))
         return self._networks[name]
 
