@@ -1,0 +1,96 @@
+"""Draw which operations stand where, a column for each machine and limit, as a static SVG.
+
+    python benchmarks/papers/hant/operations_plot.py docs/hant-operations.svg [--network resnet56]
+
+The results transform-*.json beside this script are drawn, cheapest on the right.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from hwflow.reproduce.tables import results
+
+HERE = Path(__file__).parent
+LEFT, TOP, CELL, WIDTH = 110, 84, 17, 132
+INK = "#222222"
+COLOURS = {
+    "keep": "#eceff1", "pruned": "#9ecae1", "low_rank": "#c7b9e2", "conv_bn_act": "#f4b183",
+    "depthwise_separable": "#f7dc8b", "inverted_residual": "#a9d8a0", "bottleneck": "#d9c2a7",
+    "quantized": "#8fd0c8", "skip": "#f2a6a6",
+}  # fmt: skip
+
+
+def main() -> None:
+    """Read the results and write the drawing."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("to", type=Path)
+    parser.add_argument("--network", default="resnet56")
+    given = parser.parse_args()
+    found = [r for r in results(HERE, "transform-*.json") if r["case"]["network"] == given.network]
+    found.sort(key=lambda r: (heads(r["case"])[0], -float(r["case"]["share"].rstrip("%"))))
+    given.to.write_text(drawing(given.network, found))
+
+
+def heads(case: dict[str, Any]) -> tuple[str, str]:
+    """Return what stands above a column."""
+    return case["machine"] + (", 8 bits" if case.get("eight") else ""), f"{case['share']} latency"
+
+
+def drawing(name: str, found: Sequence[dict[str, Any]]) -> str:
+    """Return the SVG; raises ValueError for an option of a family without a colour."""
+    sites = list(found[0]["operations"])
+    width, height = LEFT + WIDTH * len(found) + 16, TOP + CELL * len(sites) + 44
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
+        f'height="{height}" role="img" font-family="sans-serif" font-size="11">',
+        f"<title>Operations in {escape(name)} by machine and latency</title>",
+        f'<rect width="{width}" height="{height}" fill="white"/>',
+        text(16, 24, f"What stands at the sites of {name}", size=15),
+    ]
+    for row, site in enumerate(sites):
+        parts.append(text(LEFT - 8, TOP + CELL * row + 12, site, anchor="end"))
+    for column, result in enumerate(found):
+        x = LEFT + WIDTH * column
+        parts += [text(x, TOP - y, label) for y, label in zip((26, 10), heads(result["case"]),
+                                                             strict=True)]  # fmt: skip
+        for row, site in enumerate(sites):
+            option = result["operations"][site]
+            y = TOP + CELL * row
+            parts.append(
+                f'<rect x="{x}" y="{y}" width="{WIDTH - 4}" height="{CELL - 1}" '
+                f'fill="{COLOURS[family(option)]}"/>'
+            )
+            if option != "keep":
+                parts.append(text(x + 4, y + 12, label_of(option), size=10))
+    parts.append(text(LEFT, height - 16, "empty: the block is kept as it is"))
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def family(option: str) -> str:
+    """Return the family whose name an option begins with."""
+    known = [name for name in COLOURS if option.startswith(name)]
+    if not known:
+        raise ValueError(f"The option {option} is of no family with a colour.")
+    return known[0]
+
+
+def label_of(option: str) -> str:
+    """Return a short name."""
+    return option.replace("inverted_residual", "inverted").replace("_se0", "").removesuffix("_l1")
+
+
+def text(x: float, y: float, words: str, anchor: str = "start", size: int = 11) -> str:
+    """Return a line of text."""
+    return (
+        f'<text x="{x}" y="{y}" fill="{INK}" font-size="{size}" text-anchor="{anchor}">'
+        f"{escape(words)}</text>"
+    )
+
+
+if __name__ == "__main__":
+    main()
