@@ -92,7 +92,27 @@ def test_operations_of_a_network_of_8_bits(found, net, data, options):
     floats = extract(eight.in_floats(plan))
     assert {layer.weight_bits for layer in floats.mac_layers} == {32}
     assert floats.macs == made.macs
+    assert extract(eight.with_bits(eight.in_floats(plan), plan)) == made
+    assert eight.has_bits(space.default)
     assert set(eight.operations(plan)) == set(found.operations(found.best.plan))
+
+
+def test_bits_of_single_sites_are_left_out_for_fine_tuning_and_set_after_it(
+    found, net, data, options
+):
+    (eight,) = find(["quantized_w8_a8"])[-1:]
+    more = (*options, eight)
+    some = run(net, data, more, found.answers.parent, "latency=99%", "simd-16")
+    space = some.problem.space
+    values = {c.name: c.options[c.default] for c in space.choices}
+    values |= {"operation:layer2.0": eight.name, "operation:layer1.0": options[1].name}
+    plan = space.plan(values)
+    assert some.has_bits(plan)
+    assert not some.has_bits(space.default)
+    floats = some.in_floats(plan)
+    assert {layer.weight_bits for layer in extract(floats).mac_layers} == {32}
+    assert extract(some.with_bits(floats, plan)) == extract(space.apply(plan))
+    assert some.with_bits(floats, space.default) is floats
 
 
 def test_options_are_worth_training_for_what_they_save_with_their_bits(net):

@@ -24,14 +24,14 @@ def transformed() -> None:
         ranks = result["rank_correlation"]["divergence"]
         rows.append(
             [
-                case["machine"], asked(case), percent(result["teacher"]),
+                case["network"], case["machine"], asked(case), percent(result["teacher"]),
                 percent(result["validation"]),
                 *(percent(share[name]) for name in ("latency_s", "macs", "params")),
                 ", ".join(f"{name} {count}" for name, count in families),
                 str(len(result["answers"])), "-" if ranks is None else f"{ranks:.2f}",
             ]
         )  # fmt: skip
-    heads = ["machine", "asked", "teacher, 256 images", "best answer", "latency", "MACs",
+    heads = ["network", "machine", "asked", "teacher, 256 images", "best answer", "latency", "MACs",
              "parameters", "what stands at the sites", "answers", "rank correlation"]  # fmt: skip
     print(table(heads, rows))
 
@@ -44,7 +44,7 @@ def tuned() -> None:
         test = result["test"].get("after", result["test"])
         rows.append(
             [
-                result.get("as") or f"{result['case']['machine']}, {asked(result['case'])}",
+                about(result),
                 str(result.get("epochs", "")),
                 percent(test["original"]), percent(test["edited"]),
                 drop(test), speed(result.get("measured")),
@@ -59,6 +59,14 @@ def tuned() -> None:
     heads = ["case", "epochs", "original", "transformed", "drop in points, 95 %",
              "measured speed-up", "drop with 8 bits", "speed-up with 8 bits"]  # fmt: skip
     print(table(heads, rows))
+
+
+def about(result: dict[str, Any]) -> str:
+    """Write what was transformed, and to what."""
+    if "as" in result:
+        return f"resnet56, cpu, latency of {result['as']}"
+    case = result["case"]
+    return f"{case['network']}, {case['machine']}, {asked(case)}"
 
 
 def asked(case: dict[str, Any]) -> str:

@@ -22,6 +22,8 @@ and options made from the teacher (fewer channels, low rank, fewer bits) stand b
 `bits=8` chooses the operations of a network that has 8 bits everywhere: an operation is worth what
 it saves between layers of bytes, which on a CPU is not what it saves between layers of floats.
 Options learn and are scored in floating point; answers are costed and scored with their bits.
+Fine-tuning is in floating point: `found.in_floats(plan)` begins it, `found.with_bits(tuned, plan)`
+sets the bits afterwards, those of single sites too.
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ from hwflow.edits.quantize import quantize
 from hwflow.edits.replace import OPERATION, ReplacePart
 from hwflow.edits.replace import replace as replacing
 from hwflow.edits.sites import Site
+from hwflow.edits.sites import sites as sites_of
 from hwflow.errors import HwflowError
+from hwflow.extract import extract
 from hwflow.front import Front, Trial
 from hwflow.machine import Accelerator, load_machine
 from hwflow.network import Network
@@ -55,6 +59,9 @@ from hwflow.solvers.milp import MILP
 from hwflow.space import Plan, Space
 
 OBJECTIVES = (QUALITY, "latency")
+
+QUANTIZED = "quantized"
+"""The family of options that are the teacher's layers with fewer bits."""
 
 DISTILLED, ANSWERS = "distilled", "answers"
 """Folders of a run: what was trained and scored, and the search over answers."""
@@ -74,6 +81,8 @@ class Transformed:
     front: Front
     answers: Path
     """Folder of the search over answers."""
+    bits: int | None = None
+    """Those of all weights and tensors; None where only single sites may have fewer."""
 
     @property
     def best(self) -> Trial:
@@ -98,11 +107,54 @@ class Transformed:
             for name, count in counts.most_common()
         ]
 
+    def has_bits(self, plan: Plan) -> bool:
+        """Return whether a plan has bits: everywhere, or at some sites."""
+        return self.bits is not None or bool(self._quantized(plan))
+
     def in_floats(self, plan: Plan) -> Network:
-        """Return the network of a plan without its bits: what fine-tuning begins with."""
-        space = self.problem.space
-        ((part, options),) = (p for p in space.split(plan) if isinstance(p[0], ReplacePart))
-        return replace(space, parts=(part,)).apply(options)
+        """Return the network of a plan without its bits: what fine-tuning begins with.
+
+        Sites that would only have fewer bits keep what stands there.
+        """
+        part, options = self._replaced(plan)
+        quantized = self._quantized(plan)
+        floats = tuple(
+            0 if site.name in quantized else option
+            for site, option in zip(part.options, options, strict=True)
+        )
+        return replace(self.problem.space, parts=(part,)).apply(floats)
+
+    def with_bits(self, tuned: Network, plan: Plan) -> Network:
+        """Return a fine-tuned :meth:`in_floats` with the bits of its plan, calibrated anew.
+
+        Bits come last: a training with the rates that replaced operations need would not keep them.
+        """
+        network = self.problem.space.network
+        ready = tuned if network is None or network.calibration is None else (
+            tuned.calibrated(network.calibration)
+        )  # fmt: skip
+        if self.bits is not None:
+            space = quantize(ready, (self.bits,), first_last=self.bits)
+            return space.apply(space.default)
+        names = self._quantized(plan)
+        if not names:
+            return tuned
+        places = {s: (names[s.name],) for s in sites_of(extract(ready)) if s.name in names}
+        space = replacing(ready, options=places)
+        return space.apply(space.plan({OPERATION + n: o.name for n, o in names.items()}))
+
+    def _replaced(self, plan: Plan) -> tuple[ReplacePart, Plan]:
+        """Return the part of the space that replaces, with its slice of the plan."""
+        for part, options in self.problem.space.split(plan):
+            if isinstance(part, ReplacePart):
+                return part, options
+        raise AssertionError("the space of a transformation replaces")
+
+    def _quantized(self, plan: Plan) -> dict[str, Option]:
+        """Return the options of fewer bits that a plan has at single sites."""
+        part, options = self._replaced(plan)
+        chosen = {s.name: row[o] for (s, row), o in zip(part.options.items(), options, strict=True)}
+        return {name: option for name, option in chosen.items() if option.family == QUANTIZED}
 
 
 def hant(
@@ -176,7 +228,7 @@ def hant(
         evaluations=EVALUATIONS * answers, seed=seed,
     )  # fmt: skip
     slower = slower_ones(wide, problem.machine, cost, bits)
-    return Transformed(problem, chosen, slower, found, losses, front, answered)
+    return Transformed(problem, chosen, slower, found, losses, front, answered, bits)
 
 
 EVALUATIONS = 3

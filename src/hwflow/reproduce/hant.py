@@ -243,10 +243,11 @@ def tune_stage(settings: Settings, case: Case, trained: bool = True) -> Plain:
         "against_untuned_original": (original, made),
     }  # fmt: skip
     files = {"measured": made}
-    if case.eight:
-        files["measured_in_eight_bits"] = eight_bits(settings, original, made)
-        files["measured_original_in_eight_bits"] = eight_bits(settings, original, original)
+    if found.has_bits(found.best.plan):
+        files["measured_in_eight_bits"] = found.with_bits(made, found.best.plan)
         pairs["after_in_eight_bits"] = (base, files["measured_in_eight_bits"])
+    if case.eight:
+        files["measured_original_in_eight_bits"] = eight_bits(settings, original, original)
         pairs["original_in_eight_bits"] = (original, files["measured_original_in_eight_bits"])
     result: dict[str, Any] = {
         "case": asdict(case), **(length(settings) if trained else {"epochs": 0}), "lr": of.rate,
@@ -290,24 +291,41 @@ CHECKED = 100
 def sized_stage(settings: Settings, name: str) -> Plain:
     """Transform ResNet-56 to the latency of a smaller ResNet, and compare it with that.
 
-    Both are fine-tuned with ResNet-56 as their teacher.
+    Both have 8 bits, and are fine-tuned before with ResNet-56 as their teacher.
     """
     original, small = settings.network("resnet56"), settings.network(name)
-    machine = MACHINES[0]
-    own = model(machine).cost(Design(extract(small), load_machine(machine))).total["latency_s"]
-    whole = model(machine).cost(Design(extract(original), load_machine(machine)))
-    case = Case("resnet56", machine, f"{100 * own / whole.total['latency_s']:.2f}%")
+    own, whole = (latency_in_bits(network) for network in (small, original))
+    case = Case("resnet56", MACHINES[0], f"{100 * own / whole:.2f}%", eight=True)
     found = transformed(settings, case)
-    start = found.problem.space.apply(found.best.plan)
+    start = found.in_floats(found.best.plan)
     made = tuned(settings, original, start, f"resnet56-as-{name}", SEED)
     base = tuned(settings, original, small, f"{name}-taught-by-resnet56", SEED)
+    in_bytes = {
+        "small": eight_bits(settings, original, base),
+        "transformed": found.with_bits(made, found.best.plan),
+    }
+    pairs = {
+        "after": (base, made),
+        "after_in_eight_bits": (in_bytes["small"], in_bytes["transformed"]),
+    }
     return {
-        "as": name, "machine": machine, "latency_s": own, **length(settings), "lr": RATE,
+        "as": name, "case": asdict(case), "latency_s": own, **length(settings), "lr": RATE,
         "shares": _shares(found),
         "validation_before": Accuracy(settings.splits(original).val).of(start),
-        "test": paired(settings, original, {"after": (base, made)})["after"],
-        "measured": measured(settings, small, made, f"resnet56-as-{name}"),
+        "test": paired(settings, original, pairs),
+        "measured": measured(settings, base, made, f"resnet56-as-{name}"),
+        "measured_in_eight_bits": measured(
+            settings, in_bytes["small"], in_bytes["transformed"], f"resnet56-as-{name}-in-8-bits"
+        ),
     }  # fmt: skip
+
+
+def latency_in_bits(network: Network) -> float:
+    """Return what a network of 8 bits takes on this CPU, in seconds, by the table."""
+    workload = extract(network).with_one_width(BITS)
+    return float(
+        model(MACHINES[0]).cost(Design(workload, load_machine(MACHINES[0]))).total["latency_s"]
+    )
 
 
 def _cases() -> list[Case]:
