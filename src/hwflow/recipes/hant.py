@@ -63,6 +63,9 @@ OBJECTIVES = (QUALITY, "latency")
 QUANTIZED = "quantized"
 """The family of options that are the teacher's layers with fewer bits."""
 
+LEVELS = ("layer", "block")
+"""Where sites are looked for again in a fine-tuned network; blocks go first."""
+
 DISTILLED, ANSWERS = "distilled", "answers"
 """Folders of a run: what was trained and scored, and the search over answers."""
 
@@ -130,18 +133,19 @@ class Transformed:
         Bits come last: a training with the rates that replaced operations need would not keep them.
         """
         network = self.problem.space.network
-        ready = tuned if network is None or network.calibration is None else (
-            tuned.calibrated(network.calibration)
-        )  # fmt: skip
+        assert network is not None  # as hant() made it
+        assert network.calibration is not None
+        ready = tuned.calibrated(network.calibration)
         if self.bits is not None:
             space = quantize(ready, (self.bits,), first_last=self.bits)
             return space.apply(space.default)
         names = self._quantized(plan)
         if not names:
             return tuned
-        places = {s: (names[s.name],) for s in sites_of(extract(ready)) if s.name in names}
-        space = replacing(ready, options=places)
-        return space.apply(space.plan({OPERATION + n: o.name for n, o in names.items()}))
+        workload = extract(ready)
+        there = {s.name: s for level in LEVELS for s in sites_of(workload, level)}
+        space = replacing(ready, options={there[name]: (o,) for name, o in names.items()})
+        return space.apply(space.plan({OPERATION + name: o.name for name, o in names.items()}))
 
     def _replaced(self, plan: Plan) -> tuple[ReplacePart, Plan]:
         """Return the part of the space that replaces, with its slice of the plan."""
