@@ -39,7 +39,7 @@ def transformed() -> None:
 def tuned() -> None:
     """Print what fine-tuning gave, against the original fine-tuned as long."""
     rows = []
-    files = ("tune-*.json", "untrained-*.json", "as-*.json")
+    files = ("tune-*.json", "12-epochs/tune-*.json", "untrained-*.json", "as-*.json")
     for result in [result for pattern in files for result in results(HERE, pattern)]:
         test = result["test"].get("after", result["test"])
         rows.append(

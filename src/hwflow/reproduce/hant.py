@@ -267,11 +267,13 @@ def eight_bits(settings: Settings, data: Network, network: Network) -> Network:
     return space.apply(space.default)
 
 
-def measured(settings: Settings, original: Network, made: Network, name: str) -> Plain:
+def measured(
+    settings: Settings, original: Network, made: Network, name: str, before: str = "original"
+) -> Plain:
     """Write both networks as ONNX files and time them side by side on this computer."""
     folder = settings.out / "files"
     folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"{label}.onnx" for label in ("original", name)]
+    files = [folder / f"{label}.onnx" for label in (before, name)]
     for network, file in zip((original, made), files, strict=True):
         to_onnx(network, file, inputs=settings.splits(original).test.head(CHECKED))
     return measure(files[1], files[0], cpu()).to_json()
@@ -313,9 +315,10 @@ def sized_stage(settings: Settings, name: str) -> Plain:
         "shares": _shares(found),
         "validation_before": Accuracy(settings.splits(original).val).of(start),
         "test": paired(settings, original, pairs),
-        "measured": measured(settings, base, made, f"resnet56-as-{name}"),
+        "measured": measured(settings, base, made, f"resnet56-as-{name}", name),
         "measured_in_eight_bits": measured(
-            settings, in_bytes["small"], in_bytes["transformed"], f"resnet56-as-{name}-in-8-bits"
+            settings, in_bytes["small"], in_bytes["transformed"], f"resnet56-as-{name}-in-8-bits",
+            f"{name}-in-8-bits",
         ),
     }  # fmt: skip
 
