@@ -13,11 +13,12 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from hwflow.edits.operations import find
+from hwflow.report.compare_svg import text
 from hwflow.reproduce.tables import results
 
 HERE = Path(__file__).parent
 LEFT, TOP, CELL, WIDTH = 110, 84, 17, 132
-INK = "#222222"
 COLOURS = {
     "keep": "#eceff1", "pruned": "#9ecae1", "low_rank": "#c7b9e2", "conv_bn_act": "#f4b183",
     "depthwise_separable": "#f7dc8b", "inverted_residual": "#a9d8a0", "bottleneck": "#d9c2a7",
@@ -42,7 +43,7 @@ def heads(case: dict[str, Any]) -> tuple[str, str]:
 
 
 def drawing(name: str, found: Sequence[dict[str, Any]]) -> str:
-    """Return the SVG; raises ValueError for an option of a family without a colour."""
+    """Return the SVG."""
     sites = list(found[0]["operations"])
     width, height = LEFT + WIDTH * len(found) + 16, TOP + CELL * len(sites) + 44
     parts = [
@@ -53,43 +54,27 @@ def drawing(name: str, found: Sequence[dict[str, Any]]) -> str:
         text(16, 24, f"What stands at the sites of {name}", size=15),
     ]
     for row, site in enumerate(sites):
-        parts.append(text(LEFT - 8, TOP + CELL * row + 12, site, anchor="end"))
+        parts.append(text(LEFT - 8, TOP + CELL * row + 12, site, "end", 11))
     for column, result in enumerate(found):
         x = LEFT + WIDTH * column
-        parts += [text(x, TOP - y, label) for y, label in zip((26, 10), heads(result["case"]),
-                                                             strict=True)]  # fmt: skip
+        machine, limit = heads(result["case"])
+        parts += [text(x, TOP - 26, machine, size=11), text(x, TOP - 10, limit, size=11)]
         for row, site in enumerate(sites):
             option = result["operations"][site]
             y = TOP + CELL * row
             parts.append(
                 f'<rect x="{x}" y="{y}" width="{WIDTH - 4}" height="{CELL - 1}" '
-                f'fill="{COLOURS[family(option)]}"/>'
+                f'fill="{COLOURS[find((option,))[-1].family]}"/>'
             )
             if option != "keep":
                 parts.append(text(x + 4, y + 12, label_of(option), size=10))
-    parts.append(text(LEFT, height - 16, "empty: the block is kept as it is"))
+    parts.append(text(LEFT, height - 16, "empty: the block is kept as it is", size=11))
     return "\n".join([*parts, "</svg>"]) + "\n"
-
-
-def family(option: str) -> str:
-    """Return the family whose name an option begins with."""
-    known = [name for name in COLOURS if option.startswith(name)]
-    if not known:
-        raise ValueError(f"The option {option} is of no family with a colour.")
-    return known[0]
 
 
 def label_of(option: str) -> str:
     """Return a short name."""
     return option.replace("inverted_residual", "inverted").replace("_se0", "").removesuffix("_l1")
-
-
-def text(x: float, y: float, words: str, anchor: str = "start", size: int = 11) -> str:
-    """Return a line of text."""
-    return (
-        f'<text x="{x}" y="{y}" fill="{INK}" font-size="{size}" text-anchor="{anchor}">'
-        f"{escape(words)}</text>"
-    )
 
 
 if __name__ == "__main__":

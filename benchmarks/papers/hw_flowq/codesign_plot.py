@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from hwflow.report.compare_svg import text
+
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 470, 420, 60, 110, 50
 INK, FAINT = "#222222", "#d0d0d0"
 COLOURS = ("#1f5fa8", "#b3541e", "#3c7d3c", "#7a4f9a", "#8a7a1a", "#555555")
@@ -69,7 +71,7 @@ def front_panel(results: Sequence[dict[str, Any]], presets: Sequence[dict[str, A
         height, edge = TOP + 15 * place, LEFT + WIDTH - 118
         parts.append(f'<path d="M{edge},{height - 4} h18" {line}/>')
         label = f"{row['preset']} {row['area_um2'] / 1e6:.2f}"
-        parts.append(text(edge + 24, height, label, colour, size=11))
+        parts.append(text(edge + 24, height, label, size=11, color=colour))
     for row in found:
         parts.append(
             f'<circle cx="{x(row["latency_s"] * 1e6):.1f}" cy="{y(row["accuracy"]):.1f}" r="4" '
@@ -77,7 +79,7 @@ def front_panel(results: Sequence[dict[str, Any]], presets: Sequence[dict[str, A
         )
     areas = [row["area_um2"] / 1e6 for row in found]
     label = f"found, {min(areas):.2f} to {max(areas):.2f}"
-    parts.append(text(LEFT + 6, HEIGHT - BOTTOM - 10, label, COLOURS[0]))
+    parts.append(text(LEFT + 6, HEIGHT - BOTTOM - 10, label, color=COLOURS[0]))
     return parts
 
 
@@ -96,7 +98,7 @@ def volume_panel(results: Sequence[dict[str, Any]]) -> list[str]:
         parts.append(
             f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>'
         )
-        parts.append(text(x(len(values)) + 5, y(values[-1]) + 4, result["mode"], colour))
+        parts.append(text(x(len(values)) + 5, y(values[-1]) + 4, result["mode"], color=colour))
     return parts
 
 
@@ -129,11 +131,6 @@ def axes(x: Scale, y: Scale, across: Sequence[float], up: Sequence[float], label
         f'<text x="{middle:.1f}" y="{HEIGHT - 12}" text-anchor="middle" fill="{INK}">{label}</text>'
     )
     return parts
-
-
-def text(x: float, y: float, words: str, colour: str = INK, size: int = 12) -> str:
-    """Return a line of text."""
-    return f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}" font-size="{size}">{words}</text>'
 
 
 if __name__ == "__main__":

@@ -96,10 +96,11 @@ def slower_options(
     nothing. `bits` as in :func:`promising_options`.
     """
     names = [option.name for option in options]
-    return {
-        site: tuple(n for n in names if n in costs and n not in faster(names, costs))
-        for site, costs in _priced(workload, sites, options, machine, model, bits).items()
-    }
+    found = {}
+    for site, costs in _priced(workload, sites, options, machine, model, bits).items():
+        quick = {*faster(names, costs)}
+        found[site] = tuple(name for name in names if name in costs and name not in quick)
+    return found
 
 
 def _priced(

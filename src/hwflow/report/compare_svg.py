@@ -59,7 +59,7 @@ def render_svg(found: Comparison) -> str:
         f'width="{WIDTH}" height="{height}" role="img" font-family="sans-serif" font-size="12">',
         f"<title>{escape(_title(found))}</title>",
         f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
-        _text(16, 22, _title(found), size=15),
+        text(16, 22, _title(found), size=15),
         legend,
         *_panel(quality, f"best {found.quality} {within}", looks, lambda one: one.quality),
         *_panel(volume, "hypervolume", looks, lambda one: one.volume),
@@ -108,7 +108,7 @@ def _legend(looks: Sequence[Series]) -> tuple[str, int]:
             x, row = 16.0, row + 1
         y = TITLE + ROW * row + 14
         parts.append(_stroke(f"M{x:.1f} {y - 4}h20", one))
-        parts.append(_text(x + 26, y, one.name))
+        parts.append(text(x + 26, y, one.name))
         x += width + 12
     return "\n".join(parts), row + 1
 
@@ -121,7 +121,7 @@ def _panel(
     shown = [(one, line) for one, line in found if line.x]
     name = f"plot-{panel.left}"
     return [
-        _text(panel.left, panel.top - 10, title, size=13),
+        text(panel.left, panel.top - 10, title, size=13),
         *_axes(panel),
         f'<clipPath id="{name}"><rect x="{panel.left}" y="{panel.top}" width="{PLOT}" '
         f'height="{HEIGHT}"/></clipPath><g clip-path="url(#{name})">',
@@ -136,13 +136,13 @@ def _axes(panel: Panel) -> list[str]:
     parts = []
     for value, label in zip(values, labels(values, panel.share), strict=True):
         parts.append(_rule(panel.left, panel.y(value), panel.left + PLOT, panel.y(value), GRID))
-        parts.append(_text(panel.left - 8, panel.y(value) + 4, label, "end"))
+        parts.append(text(panel.left - 8, panel.y(value) + 4, label, "end"))
     bottom = panel.top + HEIGHT
     parts.append(_rule(panel.left, bottom, panel.left + PLOT, bottom, SOFT))
     for value in (v for v in ticks(0, panel.evaluations) if v == int(v)):
         parts.append(_rule(panel.x(value), bottom, panel.x(value), bottom + 4, SOFT))
-        parts.append(_text(panel.x(value), bottom + 18, f"{value:.0f}", "middle"))
-    parts.append(_text(panel.left + PLOT / 2, bottom + 38, "evaluations", "middle"))
+        parts.append(text(panel.x(value), bottom + 18, f"{value:.0f}", "middle"))
+    parts.append(text(panel.left + PLOT / 2, bottom + 38, "evaluations", "middle"))
     return parts
 
 
@@ -180,8 +180,11 @@ def _rule(x1: float, y1: float, x2: float, y2: float, color: str) -> str:
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{color}"/>'
 
 
-def _text(x: float, y: float, words: str, anchor: str = "start", size: int = 12) -> str:
+def text(
+    x: float, y: float, words: str, anchor: str = "start", size: int = 12, color: str = INK
+) -> str:
+    """Return a line of text."""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" '
-        f'fill="{INK}">{escape(words)}</text>'
+        f'fill="{color}">{escape(words)}</text>'
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hwflow.compare.fronts import NamedFront
 from hwflow.report import words
-from hwflow.report.compare_svg import GRID, INK, SOFT, labels, ticks
+from hwflow.report.compare_svg import GRID, SOFT, labels, text, ticks
 from hwflow.report.document import write_page
 from hwflow.report.fronts_page import ACTIVATION, WEIGHT, bit_rows, check, colors, metrics
 
@@ -46,7 +46,7 @@ def render_bits_svg(one: NamedFront, metric: str = "latency_s") -> str:
     parts = _head(title, 110 + CELL * rows)
     for place, (side, name) in enumerate(zip(sides, ("weights", "activations"), strict=True)):
         left = 10 + NAMES + place * (COLUMNS + NAMES + 20)
-        parts += [_text(left, 56, name, size=13), *_map(side, order, left, 64, shown)]
+        parts += [text(left, 56, name, size=13), *_map(side, order, left, 64, shown)]
     return "\n".join([*parts, *_key(shown, 90 + CELL * rows), "</svg>"]) + "\n"
 
 
@@ -66,7 +66,7 @@ def _head(title: str, height: float) -> list[str]:
         f'height="{height:g}" role="img" font-family="sans-serif" font-size="12">',
         f"<title>{escape(title)}</title>",
         f'<rect width="{WIDTH}" height="{height:g}" fill="white"/>',
-        _text(16, 22, title, size=15),
+        text(16, 22, title, size=15),
     ]
 
 
@@ -74,7 +74,7 @@ def _legend(found: Sequence[NamedFront]) -> list[str]:
     parts, x = [], 16.0
     for one, color in zip(found, colors(found), strict=True):
         parts.append(f'<path d="M{x:.0f} 40h20" stroke="{color}" stroke-width="2"/>')
-        parts.append(_text(x + 26, 44, one.name))
+        parts.append(text(x + 26, 44, one.name))
         x += 48 + 7 * len(one.name)
     return parts
 
@@ -95,12 +95,12 @@ def _panel(
     for value, label in zip(ticks(low, high), labels(ticks(low, high), True), strict=True):
         y = at(0, value)[1]
         parts += [f'<path d="M{left} {y:.1f}h{PLOT}" stroke="{GRID}"/>']
-        parts += [_text(left - 8, y + 4, label, "end")]
+        parts += [text(left - 8, y + 4, label, "end")]
     for value, label in zip(ticks(start, 1.03), labels(ticks(start, 1.03), True), strict=True):
-        parts.append(_text(at(value, low)[0], TOP + HEIGHT + 18, label, "middle"))
+        parts.append(text(at(value, low)[0], TOP + HEIGHT + 18, label, "middle"))
     parts.append(f'<path d="M{left} {TOP + HEIGHT}h{PLOT}" stroke="{SOFT}"/>')
     about = f"{words.NAMES[metric]}, share of that of highest bits"
-    parts.append(_text(left + PLOT / 2, TOP + HEIGHT + 38, about, "middle"))
+    parts.append(text(left + PLOT / 2, TOP + HEIGHT + 38, about, "middle"))
     parts.append(f'<g clip-path="url(#{name})">')
     for one, color in zip(found, colors(found), strict=True):
         points = list(zip(one.shares[metric], one.quality, strict=True))
@@ -134,7 +134,7 @@ def _map(
     parts, width = [], COLUMNS / max(1, len(order))
     for row, (name, bits) in enumerate(zip(side["names"], side["bits"], strict=True)):
         y = top + CELL * row
-        parts.append(_text(left - 6, y + 10, name[-18:], "end", 10))
+        parts.append(text(left - 6, y + 10, name[-18:], "end", 10))
         for column, place in enumerate(order):
             parts.append(
                 f'<rect x="{left + width * column:.2f}" y="{y}" width="{width:.2f}" '
@@ -144,21 +144,14 @@ def _map(
 
 
 def _key(shown: Sequence[int], y: float) -> list[str]:
-    parts = [_text(16, y + 10, "bits")]
+    parts = [text(16, y + 10, "bits")]
     for index, bits in enumerate(sorted(set(shown))):
         x, color = 56 + 44 * index, _shade(bits, shown)
         parts.append(f'<rect x="{x}" y="{y}" width="14" height="12" fill="{color}"/>')
-        parts.append(_text(x + 18, y + 10, str(bits)))
+        parts.append(text(x + 18, y + 10, str(bits)))
     return parts
 
 
 def _shade(bits: int, shown: Sequence[int]) -> str:
     low, high = min(shown), max(shown)
     return SCALE[round((bits - low) / max(1, high - low) * (len(SCALE) - 1))]
-
-
-def _text(x: float, y: float, text: str, anchor: str = "start", size: int = 12) -> str:
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" fill="{INK}">'
-        f"{escape(text)}</text>"
-    )

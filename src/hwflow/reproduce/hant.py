@@ -302,14 +302,9 @@ def sized_stage(settings: Settings, name: str) -> Plain:
     start = found.in_floats(found.best.plan)
     made = tuned(settings, original, start, f"resnet56-as-{name}", SEED)
     base = tuned(settings, original, small, f"{name}-taught-by-resnet56", SEED)
-    in_bytes = {
-        "small": eight_bits(settings, original, base),
-        "transformed": found.with_bits(made, found.best.plan),
-    }
-    pairs = {
-        "after": (base, made),
-        "after_in_eight_bits": (in_bytes["small"], in_bytes["transformed"]),
-    }
+    small_8 = eight_bits(settings, original, base)
+    made_8 = found.with_bits(made, found.best.plan)
+    pairs = {"after": (base, made), "after_in_eight_bits": (small_8, made_8)}
     return {
         "as": name, "case": asdict(case), "latency_s": own, **length(settings), "lr": RATE,
         "shares": _shares(found),
@@ -317,8 +312,7 @@ def sized_stage(settings: Settings, name: str) -> Plain:
         "test": paired(settings, original, pairs),
         "measured": measured(settings, base, made, f"resnet56-as-{name}", name),
         "measured_in_eight_bits": measured(
-            settings, in_bytes["small"], in_bytes["transformed"], f"resnet56-as-{name}-in-8-bits",
-            f"{name}-in-8-bits",
+            settings, small_8, made_8, f"resnet56-as-{name}-in-8-bits", f"{name}-in-8-bits",
         ),
     }  # fmt: skip
 
