@@ -79,6 +79,20 @@ def test_bit_fusion_takes_the_published_number_of_cycles(weight: int, read: int)
     assert 1 / theta(engine("bit-fusion"), weight, read) == cycles_per_mac
 
 
+@pytest.mark.parametrize("made", ENGINES, ids=IDS)
+@given(weight=st.integers(1, 32), read=st.integers(1, 32))
+def test_a_pe_sums_no_more_than_it_multiplies_in_a_step(made: Any, weight: int, read: int) -> None:
+    summed, cycles = made.summed(weight, read), 1 / theta(made, weight, read)
+    assert summed >= 1
+    if made.kind == "bit-fusion":
+        assert summed == max(1, 1 / cycles)
+        assert engine("bit-fusion").model_copy(update={"sums": "of-product"}).summed(2, 2) == 1
+    elif made.kind in ("bit-parallel", "simd"):
+        assert summed == 1
+    else:
+        assert summed == made.lanes.value
+
+
 @given(st.integers(1, 16), st.integers(1, 16))
 def test_serial_engines_take_their_published_cycles(weight: int, read: int) -> None:
     stripes, loom, bismo = ENGINES[3], ENGINES[5], ENGINES[6]

@@ -73,8 +73,8 @@ def test_what_draws_nothing_is_run_once_and_every_budget_with_both_repairs():
     assert {(c.machine, c.share) for c in cases if c.repair == "haq"} == {
         (c.machine, c.share) for c in cases if c.repair == "ratio"
     }
-    assert Budget("resnet20", "bismo", "latency", 0.5, "haq", 1).below == ("latency=50%",)
-    assert Budget("n", "m", "energy", 0.5, "haq", 1).key == "n-m-energy-0.5-haq-1"
+    assert Budget("resnet20", "bismo", 0.5, "haq", 1).below == ("latency=50%",)
+    assert Budget("n", "m", 0.5, "haq", 1).key == "n-m-0.5-haq-1"
 
 
 def test_a_search_tells_its_front_in_shares_and_its_hypervolume_after_each_evaluation(settings):
@@ -90,7 +90,7 @@ def test_a_search_tells_its_front_in_shares_and_its_hypervolume_after_each_evalu
 
 
 def test_the_agent_answers_within_its_budget_or_says_that_none_can(settings):
-    case = Budget("resnet8", "bismo", "latency", 0.6, "ratio", 0)
+    case = Budget("resnet8", "bismo", 0.6, "ratio", 0)
     found = haq_stage(settings, case)
     assert found["answer"]["shares"]["latency_s"] <= 0.6
     assert found["best"] == sorted(found["best"])
@@ -128,7 +128,7 @@ def test_plans_are_held_against_each_other_at_another_level():
 
 
 def test_the_programs_keep_an_agents_budget_whatever_its_repair(settings):
-    case = Budget("resnet8", "bismo", "latency", 0.6, "ratio", 0)
+    case = Budget("resnet8", "bismo", 0.6, "ratio", 0)
     found = within_stage(settings, replace(case, repair="program"))
     assert found["case"]["repair"] == "program"
     assert found["evaluations"] == 8
@@ -234,7 +234,7 @@ def test_tables_print_what_there_is(tmp_path, monkeypatch, capsys, settings):
 
 
 def test_ours_is_chosen_by_what_trained_networks_reach(settings):
-    found = tune_stage(settings, Budget("resnet8", "bismo", "latency", 0.6, "haq", 0))
+    found = tune_stage(settings, Budget("resnet8", "bismo", 0.6, "haq", 0))
     theirs, ours = found["costs"]["haq"]["total"], found["costs"]["ours"]["total"]
     assert all(ours[name] <= theirs[name] for name in ("latency_s", "energy_j"))
     assert all(0 <= share < 1 for share in found["saved"].values())

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from hwflow.front import Trial
-from hwflow.reproduce.codesign import FLOOR, stages, volumes
+from hwflow.machine import load_machine
+from hwflow.reproduce.codesign import FLOOR, own_variants, stages, volumes
 
 
 def found(*pairs: tuple[int, float, float, float]) -> SimpleNamespace:
@@ -33,3 +34,14 @@ def test_every_mode_is_a_stage_and_the_presets_come_last():
     names = [stage.name for stage in stages("resnet20")]
     assert len(set(names)) == len(names)
     assert names[-1] == "codesign-resnet20-presets"
+
+
+@pytest.mark.parametrize("name", ["bitfusion", "eyeriss", "tpu-v1-like"])
+def test_variants_of_a_preset_are_others_of_no_more_area(name):
+    machine = load_machine(name)
+    found = list(own_variants(machine))
+    shapes = {(m.array.rows.value, m.array.cols.value, m.onchip_bits) for m in found}
+    assert len(shapes) == len(found) > 8
+    assert (machine.array.rows.value, machine.array.cols.value, machine.onchip_bits) not in shapes
+    assert all(m.area_um2() <= machine.area_um2() for m in found)
+    assert any(m.pes == machine.pes for m in found), "another aspect"

@@ -56,18 +56,23 @@ def searched() -> None:
     print(table(heads, rows))
 
 
+def budget_of(case: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what searches below one budget have in common."""
+    return tuple(case[name] for name in ("network", "machine", "share", "seed"))
+
+
 def agents() -> None:
     """Print the answers of HAQ's agent, and what NSGA-II has at that accuracy."""
     fronts = {tuple(r["case"].values()): r["front"] for r in results(HERE, "search-*.json")}
     same = {
-        tuple((r["case"] | {"repair": ""}).values()): r
+        budget_of(r["case"]): r
         for r in results(HERE, "within-*.json") if "infeasible" not in r
     }  # fmt: skip
     rows = []
     for result in results(HERE, "haq-*.json"):
         case = result["case"]
-        budgeted = same.get(tuple((case | {"repair": ""}).values()))
-        head = [case["network"], case["machine"], f"{case['metric']} {percent(case['share'])}",
+        budgeted = same.get(budget_of(case))
+        head = [case["network"], case["machine"], f"latency {percent(case['share'])}",
                 case["repair"], str(case["seed"])]  # fmt: skip
         if "infeasible" in result:
             rows.append([*head, "out of reach", *8 * [""]])
@@ -98,7 +103,7 @@ def trained() -> None:
             continue
         test, saved = result["test"], result["saved"]
         rows.append(
-            [case["machine"], f"{case['metric']} {percent(case['share'])}", case["repair"],
+            [case["machine"], f"latency {percent(case['share'])}", case["repair"],
              str(case["seed"]), percent(test["haq"]), percent(test["ours"]),
              points(test, sign=-1),
              percent(saved["energy_j"]), percent(saved["latency_s"])]

@@ -6,7 +6,7 @@ MAC rate:
 =============== ==================================================================
 bit-parallel    one multiplier of `word` bits
 simd            one multiplier of `word` bits that splits into power-of-two lanes
-bit-fusion      one fused unit of 16 bricks of 2 x 2 bits
+bit-fusion      one fused unit of 16 bricks of 2 x 2 bits, which sums its products
 stripes         one serial inner-product unit of `lanes` products, activations serial
 unpu            one unit of `lanes` products, weights serial
 loom            one unit of `lanes` products, weights and activations serial
@@ -34,7 +34,26 @@ def _passes(bits: Ints, word: int) -> Floats:
     return passes
 
 
-class BitParallel(Sealed):
+class _Multiplier(Sealed):
+    """A PE whose products, should it make several in a cycle, belong to different sums."""
+
+    def summed(self, weight_bits: int, input_bits: int) -> int:
+        """Return how many products a PE sums at once."""
+        return 1
+
+
+class _InnerProduct(Sealed):
+    """A PE that sums the products of its lanes."""
+
+    lanes: Number
+    """Products summed by one unit."""
+
+    def summed(self, weight_bits: int, input_bits: int) -> int:
+        """Return how many products a PE sums at once, whatever their bits."""
+        return self.lanes.value
+
+
+class BitParallel(_Multiplier):
     """Fixed multipliers of one width: narrower operands gain nothing, wider take ceil(b/w) each."""
 
     kind: Literal["bit-parallel"]
@@ -45,7 +64,7 @@ class BitParallel(Sealed):
         return 1 / (_passes(weight_bits, self.word.value) * _passes(input_bits, self.word.value))
 
 
-class Simd(Sealed):
+class Simd(_Multiplier):
     """Vectorised multipliers (sub-word SIMD): the word splits into a power of two of lanes.
 
     θ = floor(w / max(b_w, b_a)) rounded down to a power of two; an engine family of HW-FlowQ.
@@ -65,10 +84,20 @@ class Simd(Sealed):
 class BitFusion(Sealed):
     """Composable 2-bit bricks: 64 / (b_a b_w) MACs per fused unit, bits rounded to 2, 4, 8, 16.
 
-    Operands above 16 bits take several passes of 16.
+    Operands above 16 bits take several passes of 16. A unit adds up what its bricks multiply, so
+    that a column sends one partial sum a cycle at all bits (ISCA 2018; in the public code too the
+    inputs that are summed in a cycle grow with the MACs).
     """
 
     kind: Literal["bit-fusion"]
+    sums: Literal["of-unit", "of-product"] = "of-unit"
+    """Whether a unit's products make one partial sum or each has its own, as SIMD lanes do."""
+
+    def summed(self, weight_bits: int, input_bits: int) -> int:
+        """Return how many products a unit sums at once."""
+        if self.sums == "of-product":
+            return 1
+        return max(1, int(self.theta(np.int64(weight_bits), np.int64(input_bits))))
 
     def theta(self, weight_bits: Ints, input_bits: Ints) -> Floats:
         """Return MACs per fused unit and cycle; 1/4 at 16 x 16 bits."""
@@ -80,7 +109,7 @@ def _fused(bits: Ints) -> Floats:
     return composed * _passes(bits, 16)
 
 
-class Stripes(Sealed):
+class Stripes(_InnerProduct):
     """Activation-serial units (Stripes): b_a cycles per MAC and lane."""
 
     kind: Literal["stripes"]
@@ -94,15 +123,13 @@ class Stripes(Sealed):
         return self.lanes.value / (input_bits * _passes(weight_bits, self.word.value))
 
 
-class Unpu(Sealed):
+class Unpu(_InnerProduct):
     """Weight-serial units (UNPU): b_w cycles per MAC and lane, 3/4 of a cycle at 1 bit.
 
     The factor at 1 bit is inferred from the published rates, 7372 / 345.6 = 16 x 4/3.
     """
 
     kind: Literal["unpu"]
-    lanes: Number
-    """Products summed by one unit."""
     word: Width
     """Width of the bit-parallel operand, the activation."""
 
@@ -112,12 +139,10 @@ class Unpu(Sealed):
         return self.lanes.value / (cycles * _passes(input_bits, self.word.value))
 
 
-class Loom(Sealed):
+class Loom(_InnerProduct):
     """Units serial in both operands (Loom): b_w ceil(b_a / serial) cycles per MAC and lane."""
 
     kind: Literal["loom"]
-    lanes: Number
-    """Products summed by one unit."""
     serial: Number
     """Activation bits taken per cycle."""
 
@@ -126,7 +151,7 @@ class Loom(Sealed):
         return self.lanes.value / (weight_bits * _passes(input_bits, self.serial.value))
 
 
-class Bismo(Sealed):
+class Bismo(_InnerProduct):
     """Bit-serial matrix multiplication (BISMO): D_m x D_n units of D_k lanes, b_w b_a cycles."""
 
     kind: Literal["bismo"]

@@ -11,7 +11,7 @@ from functools import partial
 
 from hwflow.reproduce import codesign
 from hwflow.reproduce.lite import lite_of
-from hwflow.reproduce.quantizing import BUDGETS, INSTEAD, MACHINES, SEEDS
+from hwflow.reproduce.quantizing import BUDGETS, MACHINES, SEEDS
 from hwflow.reproduce.quantizing_answers import (
     engines_stage,
     levels_stage,
@@ -37,14 +37,10 @@ LARGE = "bismo"
 
 def budgets(network: str, seed: int) -> list[Budget]:
     """Return HAQ's cases of a network and a seed, the middle budget of each machine first."""
-    found = []
+    found: list[Budget] = []
     for place in (1, 0, 2):
         for machine in MACHINES:
-            given = [BUDGETS[machine], *([INSTEAD[machine]] if machine in INSTEAD else [])]
-            for metric, shares in given:
-                for repair in REPAIRS:
-                    case = Budget(network, machine, metric, shares[place], repair, seed)
-                    found.append(case)
+            found += [Budget(network, machine, BUDGETS[place], r, seed) for r in REPAIRS]
     return found
 
 
@@ -87,8 +83,7 @@ def _stages() -> tuple[Stage, ...]:
     found += [_tune(case) for seed in SEEDS for case in budgets("resnet20", seed)]
     large = [Case("resnet56", LARGE, label, SEEDS[0]) for label in CONTENDERS]
     found += [search_of(case, quick=False) for case in large]
-    metric, shares = BUDGETS[LARGE]
-    agents = [Budget("resnet56", LARGE, metric, shares[1], r, SEEDS[0]) for r in REPAIRS]
+    agents = [Budget("resnet56", LARGE, BUDGETS[1], r, SEEDS[0]) for r in REPAIRS]
     found += [haq_of(case, quick=False) for case in agents]
     found.append(lite_of(LARGE))
     found += codesign.stages("resnet20")

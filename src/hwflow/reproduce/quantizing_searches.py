@@ -88,11 +88,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Budget:
-    """A network for HAQ's agent on a machine, below a share of the 8-bit network's cost."""
+    """A network for HAQ's agent on a machine, below a share of the 8-bit network's latency."""
 
     network: str
     machine: str
-    metric: str
     share: float
     repair: str
     """A key of REPAIRS."""
@@ -101,13 +100,12 @@ class Budget:
     @property
     def key(self) -> str:
         """Its name in files."""
-        metric = "" if self.metric == "latency" else f"{self.metric}-"
-        return f"{self.network}-{self.machine}-{metric}{self.share:g}-{self.repair}-{self.seed}"
+        return f"{self.network}-{self.machine}-{self.share:g}-{self.repair}-{self.seed}"
 
     @property
     def below(self) -> tuple[str, ...]:
         """The limit as text."""
-        return (f"{self.metric}={100 * self.share:g}%",)
+        return (f"latency={100 * self.share:g}%",)
 
 
 def search_stage(settings: Settings, case: Case) -> Plain:
@@ -223,7 +221,7 @@ def _below_budget(
     """Return a stage of a budget; quick ones have the widest of the first seed, or as told."""
     repair = f"repair {case.repair}, " if case.repair in REPAIRS else ""
     about = (
-        f"{what}, {case.network} on {case.machine}, {case.metric} at most {case.share:g}, "
+        f"{what}, {case.network} on {case.machine}, latency at most {case.share:g}, "
         f"{repair}seed {case.seed}"
     )
     usual = case.seed == 0 and case.share == 0.6

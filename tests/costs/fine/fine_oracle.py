@@ -38,6 +38,15 @@ def aligned(bits: int, word: int, packing: str) -> float:
     return word / (word // bits)
 
 
+def products_of_a_sum(engine: object, weight: int, read: int) -> int:
+    """Count the products that a PE adds up: its lanes, or the engines that its bricks fuse to."""
+    if getattr(engine, "sums", "") == "of-unit":
+        bricks = [next(n for n in (1, 2, 4, 8) if 2 * n >= min(b, 16)) for b in (weight, read)]
+        return max(1, 16 // (bricks[0] * bricks[1]))
+    lanes = getattr(engine, "lanes", None)
+    return lanes.value if lanes else 1
+
+
 @dataclass
 class Oracle:
     """All rules for one layer on one machine at given bits."""
@@ -86,8 +95,7 @@ class Oracle:
             t: may and (self.pad[t] is not None or not self.has_pads) and home in (None, t)
             for t in "WIO"
         }
-        self.lanes = getattr(m.engine, "lanes", None)
-        self.lanes = self.lanes.value if self.lanes else 1
+        self.lanes = products_of_a_sum(m.engine, self.wide["W"], self.wide["I"])
 
     def stored(self, tensor: str, store: object) -> float:
         return aligned(self.wide[tensor], store.word.value, self.machine.packing)

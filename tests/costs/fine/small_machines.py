@@ -23,6 +23,7 @@ ENGINES: tuple[dict[str, Any], ...] = (
     {"kind": "bit-parallel", "word": figure(8)},
     {"kind": "simd", "word": figure(16)},
     {"kind": "bit-fusion"},
+    {"kind": "bit-fusion", "sums": "of-product"},
     {"kind": "stripes", "lanes": figure(2), "word": figure(16)},
     {"kind": "bismo", "lanes": figure(3), "rows_buffer": figure(8), "cols_buffer": figure(8)},
 )

@@ -13,8 +13,10 @@ from hwflow.costs.fine.mapspace import mapspace
 from hwflow.costs.fine.rates import OperandBits, rates
 from hwflow.costs.fine.score import compute_cycles
 from hwflow.costs.fine.search import best_mapping
-from hwflow.costs.fine.shape import Shape
+from hwflow.costs.fine.shape import OUTPUTS, Shape
+from hwflow.costs.fine.traffic import traffic
 from hwflow.machine import Accelerator, load_machine
+from hwflow.machine.engines import BitFusion
 
 
 def figure(value: object) -> dict[str, object]:
@@ -79,16 +81,33 @@ def test_unpu_is_21_times_faster_at_one_bit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("weight", "read", "cycles"), [(2, 2, 1), (8, 8, 16), (4, 8, 8), (16, 16, 64)]
+    ("weight", "read", "cycles"), [(2, 2, 16), (8, 8, 256), (4, 8, 128), (16, 16, 1024)]
 )
 def test_bit_fusion_composes_bricks(weight: int, read: int, cycles: int) -> None:
-    """MACs (b_w/2)(b_a/2) / (16 units) on an array that the layer fills."""
+    """MACs (b_w/2)(b_a/2) / (16 units) on an array that the layer fills: 16 inputs a unit."""
     chip = load_machine("bitfusion")
-    shape = Shape((1, 16, 16, 16, 1, 1, 1, 1))
+    shape = Shape((1, 16, 256, 16, 1, 1, 1, 1))
     figures = rates(chip, shape, OperandBits(weight, read, 8))
     listed = mapspace(chip).unrollings(shape).tolist()
     found = min(compute_cycles(shape, figures, tuple(spread)) for spread in listed)
     assert found == shape.macs * (weight / 2) * (read / 2) / (16 * chip.pes) == cycles
+
+
+@pytest.mark.parametrize(
+    ("weight", "read", "products"), [(2, 2, 16), (4, 8, 2), (8, 8, 1), (16, 8, 1)]
+)
+def test_a_fused_unit_sends_one_sum_for_all_its_products(
+    weight: int, read: int, products: int
+) -> None:
+    """Sums of a product each, as SIMD lanes have, would be written as often at all bits."""
+    chip, bits = load_machine("bitfusion"), OperandBits(weight, read, 8)
+    shape = Shape((1, 16, 1024, 16, 1, 1, 1, 1))
+    loose = chip.model_copy(update={"engine": BitFusion(kind="bit-fusion", sums="of-product")})
+    mapping = best_mapping(chip, shape, bits).mapping
+    one, each = (traffic(shape, rates(m, shape, bits), mapping) for m in (chip, loose))
+    visits = ceil(each.to_array[OUTPUTS] / shape.outputs / products)
+    assert one.to_array[OUTPUTS] == visits * shape.outputs
+    assert one.to_array[:OUTPUTS] == each.to_array[:OUTPUTS]
 
 
 def test_fewer_bits_change_the_mapping() -> None:

@@ -132,7 +132,7 @@ def _made(machine: Accelerator, depth: int, bits: OperandBits, share: float) -> 
     plain = (weight, read, psum)
     pads = pads_of(machine)
     bare = machine.dataflow != "no-local-reuse" and not _has_pads(machine)
-    lanes = getattr(machine.engine, "lanes", None)
+    lanes = machine.engine.summed(weight, read)
     theta = float(machine.macs_per_cycle(bits.weights, bits.inputs))
     return Rates(
         memories=_memories(machine, plain, final),
@@ -148,8 +148,8 @@ def _made(machine: Accelerator, depth: int, bits: OperandBits, share: float) -> 
             for pad, b, last, gate in zip(pads, plain, (0, 0, 1), (share, 1, share), strict=True)
         ),
         idle_j=machine.idle_w / machine.clock_hz,
-        lanes=lanes.value if lanes else 1,
-        step_cycles=(lanes.value if lanes else 1) / theta,
+        lanes=lanes,
+        step_cycles=lanes / theta,
         clock_hz=machine.clock_hz,
     )
 
