@@ -29,11 +29,11 @@ from hwflow.extract import extract
 from hwflow.front import Trial
 from hwflow.machine import Device, load_machine
 from hwflow.network import Network
-from hwflow.quality.accuracy import Accuracy
 from hwflow.quality.fitting import Fitting
 from hwflow.quality.sensitivity_table import Figure
 from hwflow.recipes.hant import Transformed, hant
 from hwflow.recipes.hw_flowq import quantization_space
+from hwflow.reproduce.finalists import whole_validation
 from hwflow.reproduce.stages import LITE, Plain, Settings, Stage
 from hwflow.reproduce.tuning import RATE, baseline, length, paired, tuned
 from hwflow.study import Study
@@ -173,8 +173,7 @@ def transform_stage(settings: Settings, case: Case) -> Plain:
     trials = _answers(found)
     added: dict[Figure, list[float]] = {by: _added(found, trials, by) for by in SCORES}
     best = found.best
-    val = settings.splits(settings.network(case.network)).val
-    accuracy = Accuracy(val, limit=200 if settings.quick else None)
+    accuracy = whole_validation(settings, settings.network(case.network))
     operations = found.operations(best.plan)
     return {
         "case": asdict(case), "sites": len(operations),
@@ -249,10 +248,12 @@ def tune_stage(settings: Settings, case: Case, trained: bool = True) -> Plain:
     if case.eight:
         files["measured_original_in_eight_bits"] = eight_bits(settings, original, original)
         pairs["original_in_eight_bits"] = (original, files["measured_original_in_eight_bits"])
+    accuracy = whole_validation(settings, original)
+    before = accuracy.of(small)
     result: dict[str, Any] = {
         "case": asdict(case), **(length(settings) if trained else {"epochs": 0}), "lr": of.rate,
-        "validation_before": Accuracy(settings.splits(original).val).of(small),
-        "validation_after": Accuracy(settings.splits(original).val).of(made),
+        "validation_before": before,
+        "validation_after": accuracy.of(made) if trained else before,
         "test": paired(settings, original, pairs),
     }  # fmt: skip
     if case.machine == "cpu":
@@ -308,7 +309,7 @@ def sized_stage(settings: Settings, name: str) -> Plain:
     return {
         "as": name, "case": asdict(case), "latency_s": own, **length(settings), "lr": RATE,
         "shares": _shares(found),
-        "validation_before": Accuracy(settings.splits(original).val).of(start),
+        "validation_before": whole_validation(settings, original).of(start),
         "test": paired(settings, original, pairs),
         "measured": measured(settings, base, made, f"resnet56-as-{name}", name),
         "measured_in_eight_bits": measured(

@@ -12,12 +12,11 @@ from functools import partial
 from typing import Literal
 
 from hwflow import loop
-from hwflow.front import Trial
-from hwflow.network import Network
 from hwflow.quality.accuracy import Accuracy
 from hwflow.recipes.hw_flow import Refined, hw_flow, problem_at
 from hwflow.recipes.levels import Stage as Searched
 from hwflow.reproduce.any_graph import any_graph_stage
+from hwflow.reproduce.finalists import answer_of
 from hwflow.reproduce.hardware_side import hardware_side_stage
 from hwflow.reproduce.pruning import (
     EVALUATIONS,
@@ -50,8 +49,6 @@ from hwflow.solvers.milp import MILP
 PROGRAMMED = 100
 """Evaluations of a search by integer programs; they begin with single changes."""
 PROGRAM: Mapping[str, int] = {"rungs": 2, "diverse": 10, "next_best": 100}
-FINALISTS = 8
-"""Plans of a search that are scored on all validation images before one is taken."""
 
 
 @dataclass(frozen=True)
@@ -108,20 +105,11 @@ def programmed(settings: Settings, case: Case) -> Refined:
     return Refined((Searched("fine", problem, front, folder),))
 
 
-def taken(settings: Settings, found: Refined, network: Network) -> tuple[Trial, float]:
-    """Return the plan that is best on the whole validation split, of the best in the search."""
-    stage = found.stages[-1]
-    quality = Accuracy(settings.splits(network).val)
-    best = stage.ranked()[:FINALISTS]
-    worth = [quality.score(trial.plan, stage.problem.space.apply) for trial in best]
-    index = max(range(len(best)), key=worth.__getitem__)
-    return best[index], worth[index]
-
-
 def search_stage(settings: Settings, case: Case) -> Plain:
     """Search, and say what was found and what changed between the levels."""
     found = searched(settings, case)
-    trial, worth = taken(settings, found, settings.network(case.network))
+    stage, network = found.stages[-1], settings.network(case.network)
+    trial, worth = answer_of(settings, network, found.problem.space, stage.ranked())
     return {
         "case": asdict(case),
         "evaluations": {s.level: evaluated(s.folder) for s in found.stages},

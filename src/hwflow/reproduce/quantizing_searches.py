@@ -9,9 +9,9 @@ from functools import partial
 from hwflow.errors import InfeasibleError
 from hwflow.front import Trial
 from hwflow.problem import Problem
-from hwflow.quality.accuracy import Accuracy
 from hwflow.recipes.haq import agent, budgeted
 from hwflow.recipes.hw_flowq import costed, default_costs, problem_at
+from hwflow.reproduce.finalists import answer_of
 from hwflow.reproduce.quantizing import (
     described,
     evaluations,
@@ -32,8 +32,6 @@ from hwflow.solvers.random import Random
 from hwflow.solvers.surrogate import seeds
 from hwflow.solvers.uniform import Uniform
 
-FINALISTS = 8
-"""Plans of a search that are scored on all validation images before one is taken."""
 SEEDED = 0.5
 """Share of the first population that the integer program gives."""
 
@@ -126,8 +124,9 @@ def haq_stage(settings: Settings, case: Budget) -> Plain:
         found = haq_searched(settings, case, problem)
     except InfeasibleError as error:
         return head | {"infeasible": str(error)}
+    network = settings.network(case.network)
     free = costed("fine", problem.space, case.machine, (), ("energy", "latency"))
-    answer, worth = taken(settings, case.network, problem, found)
+    answer, worth = answer_of(settings, network, problem.space, found)
     return head | {
         "evaluations": len(found), "validation": worth,
         "answer": described(default_costs(free), answer),
@@ -147,7 +146,9 @@ def within_stage(settings: Settings, case: Budget) -> Plain:
     except InfeasibleError as error:
         return head | {"infeasible": str(error)}
     trials = trials_of(settings.out / within(case))
-    answer, worth = taken(settings, case.network, problem, [t for t in trials if t.feasible])
+    feasible = [trial for trial in trials if trial.feasible]
+    network = settings.network(case.network)
+    answer, worth = answer_of(settings, network, problem.space, feasible)
     return head | searched_front(problem, trials, front) | {
         "validation": worth, "answer": described(default_costs(problem), answer),
     }  # fmt: skip
@@ -174,23 +175,6 @@ def running(trials: list[Trial]) -> list[Trial]:
         better = not best or trial.value("accuracy") > best[-1].value("accuracy")
         best.append(trial if better else best[-1])
     return best
-
-
-def taken(
-    settings: Settings, name: str, problem: Problem, trials: list[Trial]
-) -> tuple[Trial, float]:
-    """Return the plan that is best on the whole validation split, of the best in the search."""
-    best = sorted(trials, key=lambda trial: (-trial.value("accuracy"), trial.number))[:FINALISTS]
-    worth = [validation(settings, name, problem, trial) for trial in best]
-    index = max(range(len(best)), key=worth.__getitem__)
-    return best[index], worth[index]
-
-
-def validation(settings: Settings, name: str, problem: Problem, trial: Trial) -> float:
-    """Return a plan's accuracy on all validation images."""
-    val = settings.splits(settings.network(name)).val
-    limit = 200 if settings.quick else None
-    return Accuracy(val, limit=limit).score(trial.plan, problem.space.apply)
 
 
 def search_of(case: Case, quick: bool | None = None) -> Stage:
