@@ -82,3 +82,5 @@ def test_a_table_of_other_bits_and_a_solver_that_takes_no_plans_are_refused(tabl
         _ = parts(seeded=str(table), bits=(2, 8)).solver
     with pytest.raises(HwflowError, match="'random' does not begin with sensitivities"):
         _ = parts(seeded=str(table), solver="random").solver
+    with pytest.raises(HwflowError, match="1 or more, not 0"):
+        _ = parts(seeded="0").solver

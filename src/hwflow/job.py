@@ -374,6 +374,11 @@ class Parts:
 
     def _measured(self, images: int) -> Sensitivity:
         """Return sensitivities on validation images, measured now or before."""
+        if images < 1:
+            raise HwflowError(
+                "seeded is a file of `hwflow sensitivity`, or on how many validation images single "
+                "changes are measured now, 1 or more, not 0. Leave it out to begin without them."
+            )
         from hwflow.quality.sensitivity import sensitivities
 
         run = self.folder
