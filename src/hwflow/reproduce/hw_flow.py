@@ -161,10 +161,9 @@ def _stages() -> tuple[Stage, ...]:
     stages: list[Stage] = []
     for case in _cases():
         stages.append(search_of(case))
-        if case.seed == 0 or case.machine == MACHINES[0]:
-            make = partial(tune_stage, case=case)
-            about = f"fine-tune, {case.about}"
-            stages.append(Stage(f"tune-{case.key}", about, make, case.seed == 0))
+        make = partial(tune_stage, case=case)
+        about = f"fine-tune, {case.about}"
+        stages.append(Stage(f"tune-{case.key}", about, make, case.seed == 0))
     for name, machine in (("resnet20", "systolic-8x8"), ("resnet56", "eyeriss")):
         make = partial(compare_stage, name=name, machine=machine, contenders=tuple(CONTENDERS))
         stages.append(Stage(f"compare-{name}", f"agent and baselines, {name} on {machine}", make))
