@@ -252,6 +252,16 @@ class TestSpace:
         assert space.canonical(one) == space.canonical(other)
         assert space.edits(one) == space.edits(other)
 
+    def test_a_stage_stays_free_when_the_branch_that_names_its_group_is_left_out(self):
+        net = hf.load("cifar:resnet20", input_shape=(3, 8, 8))
+        space = prune(net, (0.5,), branches=True)
+        narrow = {"channels:layer2.0.conv1": 0.0, "channels:layer2.0.conv2": 0.5}
+        plan = space.plan(narrow)
+        assert space.canonical(plan) == plan
+        made, paper = space.apply(plan), space.on_paper(plan, Design(space.workload, EYERISS))
+        assert extract(made) == paper.workload, difference(extract(made), paper.workload)
+        assert paper.workload["layer2.1.conv2"].out_channels == 16 + 16 // 2
+
     def test_a_branch_too_narrow_for_the_step_may_still_go(self):
         space = prune(bottlenecks(), (0.5,), step=4, branches=True)
         assert space.plan({"channels:blocks.1.a": 0.0})

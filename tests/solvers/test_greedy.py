@@ -8,13 +8,18 @@ import pytest
 from toy import ToyQuality, toy_problem
 
 from hwflow.cost import Limits
+from hwflow.costs.coarse import Coarse
+from hwflow.edits.prune import prune
 from hwflow.errors import InfeasibleError
+from hwflow.extract import extract
 from hwflow.loop import search
+from hwflow.models import load
 from hwflow.problem import Problem
 from hwflow.solvers.exhaustive import Exhaustive
 from hwflow.solvers.greedy import Greedy
 from hwflow.solvers.random import Random
 from hwflow.solvers.uniform import Uniform
+from hwflow.space import Plan
 from hwflow.study import Study
 
 TIGHT = Limits(latency_s=1.2e-2)
@@ -34,6 +39,37 @@ def test_greedy_comes_near_the_best_plan_with_few_evaluations() -> None:
 def test_greedy_beats_random_search_at_equal_evaluations() -> None:
     problem = toy_problem(TIGHT)
     assert best(problem, Greedy(), 60) > best(problem, Random(seed=0), 60)
+
+
+class Steady:
+    """A quality that each choice made leaner raises by `gain`; keeps what it was asked for."""
+
+    name = "steady"
+    repeatable = True
+
+    def __init__(self, gain: float) -> None:
+        self.gain = gain
+        self.asked: list[Plan] = []
+
+    def score(self, plan: Plan, build: object) -> float:
+        self.asked.append(plan)
+        return 0.5 + self.gain * plan.count(0)
+
+    def digest(self) -> str:
+        return f"steady {self.gain}"
+
+
+@pytest.mark.parametrize("gain", [0.0, 0.002])
+def test_of_steps_that_lose_nothing_the_one_that_saves_most_is_made(gain: float) -> None:
+    workload = extract(load("cifar:resnet8", input_shape=(1, 8, 8)))
+    space = prune(workload, (0.5,))
+    problem = Problem(space, "eyeriss", Coarse(), Limits(), ("accuracy", "macs"))
+    quality = Steady(gain)
+    search(problem, quality, Greedy())
+    singles = quality.asked[1 : 1 + len(space)]
+    assert [plan.count(0) for plan in singles] == [1] * len(space)
+    first = singles[problem.totals(singles)["macs"].argmin()].index(0)
+    assert all(plan[first] == 0 for plan in quality.asked[1 + len(space) :])
 
 
 def test_greedy_probes_the_original_network_beyond_the_limits(tmp_path: Path) -> None:

@@ -108,10 +108,11 @@ def prune(
         for share, count in counts(group, keep, step, min_channels).items():
             kept[group.name][share] = tuple(sorted(rows[:count]))
     homes = dict(_homes(droppable, kept))
+    inside = {name for branch in droppable for name in branch.groups[1:]}
     choices = tuple(
         Choice(
             CHANNELS + name, tuple(options), default=len(options) - 1,
-            only_if=None if name in carriers else homes.get(name),
+            only_if=homes[name] if name in inside else None,
         )
         for name, options in kept.items() if len(options) > 1
     )  # fmt: skip

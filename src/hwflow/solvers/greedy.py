@@ -1,10 +1,11 @@
 """Greedy descent: always the step that loses least quality for what it saves.
 
 It starts at the default plan and makes one choice leaner at a time: the one with the best ratio of
-quality lost to cost saved. Ratios are looked up lazily: those measured at an earlier plan wait in a
-queue, and only the best of them is measured anew; when it is still the best, the step is made. Cost
-is the worst excess over the limits until they are met, then the mean of the cost objectives. Plans
-beyond the limits are probed, so they count in the budget as any other.
+quality lost to cost saved; of those that lose nothing, the one that saves most. Ratios are looked
+up lazily: those measured at an earlier plan wait in a queue, and only the best of them is measured
+anew; when it is still the best, the step is made. Cost is the worst excess over the limits until
+they are met, then the mean of the cost objectives. Plans beyond the limits are probed, so they
+count in the budget as any other.
 """
 
 from __future__ import annotations
@@ -50,9 +51,12 @@ class Greedy:
 
 @dataclass(frozen=True, order=True)
 class _Move:
-    """A leaner option for one step, with the ratio that was measured when the plan was `age`."""
+    """A leaner option for one step, with what was measured when the plan was `age`."""
 
     ratio: float
+    """Quality lost for what is saved; 0 where none is lost."""
+    kept: float
+    """Minus what is saved: of equal ratios the larger saving goes first."""
     number: int
     age: int
     plan: Plan
@@ -99,7 +103,8 @@ class _Descent:
             plan = swapped(self._problem.space, self._at.plan, step.place, step.option(rank))
             saved = before - self._cost(plan)
             if saved > SAVING:
-                return _Move(self._lost(plan) / saved, number, self._age, plan)
+                ratio = max(self._lost(plan), 0.0) / saved
+                return _Move(ratio, -saved, number, self._age, plan)
         return None
 
     def _lost(self, plan: Plan) -> float:

@@ -14,10 +14,15 @@ from hypothesis import strategies as st
 from toy import ToyCost, ToyQuality, toy_problem
 
 from hwflow.cost import Limits
+from hwflow.costs.coarse import Coarse
 from hwflow.costs.mid import Mid
+from hwflow.edits.prune import prune
 from hwflow.errors import HwflowError
+from hwflow.extract import extract
 from hwflow.front import Trial
+from hwflow.models import load
 from hwflow.problem import Problem
+from hwflow.reach import leanest_plan
 from hwflow.solvers.ddpg.environment import EXECUTED, Walk
 from hwflow.solvers.ddpg.rewards import Reward
 from hwflow.solvers.ddpg.state import State
@@ -185,6 +190,49 @@ def test_the_state_tells_what_was_saved_and_what_is_left() -> None:
 def _share(problem: Problem, plan: Plan, name: str) -> float:
     totals = problem.totals([plan, problem.space.default])[name]
     return float(totals[0] / totals[1])
+
+
+@pytest.fixture(scope="module")
+def branches() -> Problem:
+    """A residual network with branches that can be left out, of bottlenecks: groups inside."""
+    workload = extract(load("torchvision:resnet50", input_shape=(3, 32, 32)))
+    space = prune(workload, (0.25, 0.5), branches=True)
+    return Problem(space, "eyeriss", Coarse(), Limits(), ("accuracy",))
+
+
+def test_entries_are_those_of_the_layers_by_name_once_a_branch_is_left_out(
+    branches: Problem,
+) -> None:
+    steps, space = steps_of(branches), branches.space
+    first = next(step for step in steps if 0.0 in step.choice.options)
+    plan = space.canonical(
+        (*space.default[: first.place], first.option(0), *space.default[first.place + 1 :])
+    )
+    cost = branches.costs([plan])[0]
+    left = {layer.name: layer.values for layer in cost.layers}
+    state = State(branches, steps)
+    for step in steps:
+        names = [space.workload.layers[place].name for place in step.layers]
+        expected = sum(left[name]["bit_ops"] for name in names if name in left)
+        assert state._at(cost, step.layers, "bit_ops") == expected
+    assert state._at(cost, first.layers[:1], "bit_ops") == 0
+
+
+def test_the_wall_judges_a_branch_that_stays_by_its_leanest_groups(branches: Problem) -> None:
+    """The leanest plan leaves the branch out; groups inside must not count in full then."""
+    steps, space = steps_of(branches), branches.space
+    lean = leanest_plan(replace(branches, below=Limits(params=1.0)))
+    number = next(n for n, step in enumerate(steps) if 0.0 in step.choice.options)
+    stays, kept = steps[number], list(lean)
+    kept[stays.place] = stays.option(1)
+    for step in steps[number + 1 :]:
+        if step.choice.only_if and step.choice.only_if[0] == stays.choice.name:
+            kept[step.place] = step.option(0)
+    needed = branches.totals([space.canonical(kept)])["params"][0]
+    wall = Wall(replace(branches, below=Limits(params=float(needed))), steps)
+    decided = {step.place: lean[step.place] for step in steps[:number]}
+    plan = tuple(decided.get(place, index) for place, index in enumerate(space.default))
+    assert wall.clip(plan, number, 1) == 1
 
 
 def test_hardware_entries_come_from_the_level_and_can_be_left_out() -> None:

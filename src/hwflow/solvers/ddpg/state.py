@@ -12,7 +12,7 @@ arrays.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import log2, prod
@@ -23,7 +23,7 @@ from hwflow.cost import Cost, Floats
 from hwflow.problem import Problem
 from hwflow.solvers.steps import Step, described, swapped
 from hwflow.space import Plan
-from hwflow.workload import Layer
+from hwflow.workload import Layer, Workload
 
 HARDWARE = ("latency_s", "energy_j", "dram_bytes")
 
@@ -59,10 +59,20 @@ class State:
         return self._cost(self.problem.space.default)
 
     @cached_property
+    def _base(self) -> Workload:
+        """The network under the default plan, whose layers the steps name by position."""
+        return self.problem.space.on_paper(self.problem.space.default, self.problem.design).workload
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(layer.name for layer in self._base)
+
+    @cached_property
     def _static(self) -> Floats:
-        base = self.problem.space.on_paper(self.problem.space.default, self.problem.design).workload
         rows = [
-            _described(described(base, step), step, self._kind(step), number / len(self.steps))
+            _described(
+                described(self._base, step), step, self._kind(step), number / len(self.steps)
+            )
             for number, step in enumerate(self.steps)
         ]
         table = np.array(rows).reshape(len(rows), len(_STATIC))
@@ -93,31 +103,33 @@ class State:
         total = self._start.total.get(name, 0.0)
         if not total:
             return 0.0, 0.0
-        rest = sum(
-            cost.layers[index].values.get(name, 0.0)
-            for index in self._undecided[number]
-            if index < len(cost.layers)
-        )
+        rest = self._at(cost, self._undecided[number], name)
         return 1 - cost.total[name] / total, rest / total
+
+    def _at(self, cost: Cost, places: Iterable[int], name: str) -> float:
+        """Return a metric of layers of the default plan; of those left out it is 0."""
+        values = _by_name(cost)
+        known = (values.get(self._names[place], {}) for place in places)
+        return float(sum(layer.get(name, 0.0) for layer in known))
 
     def _hardware(self, plan: Plan, cost: Cost, number: int) -> list[float]:
         step = self.steps[number]
         entries: list[float] = []
         for name in HARDWARE:
-            here = sum(_at(cost, index, name) for index in step.layers)
+            here = self._at(cost, step.layers, name)
             whole = self._start.total.get(name, 0.0)
             entries += [here / whole if whole else 0.0, *self._progress(cost, number, name)]
         return [*entries, *self._array(cost, step), self._derivative(plan, cost, step)]
 
     def _array(self, cost: Cost, step: Step) -> tuple[float, float]:
         """Return utilisation, and log2 of the CTC ratio over the ridge point in tenths."""
-        index = step.layers[0] if step.layers else -1
-        macs, seconds = _at(cost, index, "macs"), _at(cost, index, "latency_s")
-        moved = _at(cost, index, "dram_bytes")
+        first = step.layers[:1]
+        macs, seconds, moved = (
+            self._at(cost, first, name) for name in ("macs", "latency_s", "dram_bytes")
+        )
         if not (macs and seconds and moved):
             return 0.0, 0.0
-        machine = self.problem.machine
-        layer = self.problem.design.workload.layers[index]
+        machine, layer = self.problem.machine, self._base.layers[first[0]]
         peak = float(machine.peak_macs_per_s(layer.weight_bits, layer.input_bits[0]))
         ratio = macs / moved / (peak / machine.dram_bytes_per_s)
         return macs / seconds / peak, log2(ratio) / 10
@@ -153,10 +165,8 @@ def _operator(layer: Layer) -> float:
     return (_OPERATORS.index(name) + 1.0) if name in _OPERATORS else 0.0
 
 
-def _at(cost: Cost, index: int, name: str) -> float:
-    if not 0 <= index < len(cost.layers):
-        return 0.0
-    return float(cost.layers[index].values.get(name, 0.0))
+def _by_name(cost: Cost) -> dict[str, Mapping[str, float]]:
+    return {layer.name: layer.values for layer in cost.layers}
 
 
 def ranks(steps: Sequence[Step], plan: Plan) -> list[int]:

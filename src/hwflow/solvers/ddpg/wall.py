@@ -35,8 +35,21 @@ class Wall:
         self._problem = problem
         self._steps = steps
         self._bounded = bool(problem.below.items())
-        self._leanest = leanest_plan(problem) if self._bounded else problem.space.default
+        self._leanest = self._lean() if self._bounded else problem.space.default
         self._known: dict[Plan, bool] = {}
+
+    def _lean(self) -> Plan:
+        """Return the leanest plan, with the leanest options where it leaves a choice inactive.
+
+        Such a choice stands at its default there; a plan in which it is active may have less.
+        """
+        found = leanest_plan(self._problem)
+        lean = list(found)
+        for step in self._steps:
+            leaner = swapped(self._problem.space, found, step.place, step.option(0))
+            if leaner[step.place] != step.option(0):  # inactive, so set back to its default
+                lean[step.place] = step.option(0)
+        return tuple(lean)
 
     def clip(self, plan: Plan, number: int, wanted: int) -> int:
         """Return the richest allowed rank up to `wanted` at a step; 0 where none is.
