@@ -79,7 +79,10 @@ class Settings:
         return {}
 
     def splits(self, network: Network) -> Data:
-        """Return the data set, preprocessed as the network wants it."""
+        """Return the data set, preprocessed as the network wants it.
+
+        Raises DataError when its splits share images.
+        """
         from hwflow.data import load_data
 
         if network.name not in self._sets:
@@ -89,7 +92,9 @@ class Settings:
                     f"{LITE} needs images of ImageNet. Give train, val and test .npz of them with "
                     "--imagenet, or leave its stages out (--only)."
                 )
-            self._sets[network.name] = load_data(given, network)
+            data = load_data(given, network)
+            data.check_disjoint()
+            self._sets[network.name] = data
         return self._sets[network.name]
 
 
@@ -108,14 +113,47 @@ class Stage:
         return settings.out / f"{self.name}.json"
 
     def result(self, settings: Settings) -> Plain:
-        """Return its result, made now unless it was before."""
+        """Return its result, made now unless it was before.
+
+        Raises HwflowError for one that was made with other settings.
+        """
+        self.check(settings)
         return kept(self.file(settings), lambda: self._made(settings))
+
+    def check(self, settings: Settings) -> None:
+        """Raise HwflowError where the result that is there was made with other settings."""
+        file = self.file(settings)
+        if not file.exists():
+            return
+        found, asked = json.loads(file.read_text()), asked_of(settings)
+        before = {key: found.get(key, value) for key, value in asked.items()}
+        if before != asked:
+            raise HwflowError(
+                f"{settings.out} holds a result of the stage {self.name} that was made "
+                f"{_options(before)}, not {_options(asked)}. Give another folder (--out), or "
+                f"delete {file}."
+            )
 
     def _made(self, settings: Settings) -> Plain:
         start, cpu = time.monotonic(), time.process_time()
         found = self.make(settings)
         spent = {"wall_s": time.monotonic() - start, "cpu_s": time.process_time() - cpu}
-        return found | {"time_of_last_start": spent, "quick": settings.quick, "made_with": where()}
+        return found | {"time_of_last_start": spent, **asked_of(settings), "made_with": where()}
+
+
+def asked_of(settings: Settings) -> Plain:
+    """Return what decides how long a reproduction searches and trains, as results keep it.
+
+    Results from before `epochs_asked` was kept pass with any number of epochs.
+    """
+    return {"quick": settings.quick, "epochs_asked": settings.epochs}
+
+
+def _options(asked: Plain) -> str:
+    """Say with which options of the command a result was made."""
+    quick, epochs = asked["quick"], asked["epochs_asked"]
+    length = "the reproduction's own epochs" if epochs is None else f"--epochs {epochs}"
+    return f"{'with' if quick else 'without'} --quick and with {length}"
 
 
 def kept(path: Path, make: Callable[[], Plain]) -> Plain:
@@ -156,10 +194,13 @@ def run(name: str, settings: Settings, only: Sequence[str] = ()) -> dict[str, Pl
             raise HwflowError(unknown_name("stage", wanted, names))
     settings.out.mkdir(parents=True, exist_ok=True)
     found: dict[str, Plain] = {}
-    for stage in stages:
-        left_out = stage.name not in only if only else settings.quick and not stage.quick
-        if left_out:
-            continue
+    chosen = [
+        stage for stage in stages
+        if (stage.name in only if only else stage.quick or not settings.quick)
+    ]  # fmt: skip
+    for stage in chosen:
+        stage.check(settings)
+    for stage in chosen:
         done = " (done before)" if stage.file(settings).exists() else ""
         settings.say(f"{stage.name}: {stage.about}{done}")
         found[stage.name] = stage.result(settings)
