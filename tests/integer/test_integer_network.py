@@ -10,10 +10,13 @@ from random_nets import BLOCKS, network
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hwflow.data import load_data
 from hwflow.edits.quantize import Quantize, quantize
 from hwflow.errors import DataError, HwflowError, ModelError
 from hwflow.fake_quantize import fake_quantize
+from hwflow.fake_quantize import grid as grid_limits
 from hwflow.integer import agreement, exact_simulation, integer_network, simulated_codes
+from hwflow.integer.values import Grid
 from hwflow.models import load
 from hwflow.network import Network
 
@@ -62,6 +65,72 @@ def test_resnet20_is_bit_exact():
     program, found = check(drawn(net.calibrated(images), 5), images)
     assert found.float32 < 0.02 * found.codes
     assert {"layer1.0.conv1", "linear"} <= set(program.accumulators)
+
+
+def digits(bits):
+    """ResNet-8 on digits: with mean and std 0.5 every pixel lies in the middle of two codes."""
+    net = load("cifar:resnet8", num_classes=10, input_shape=(1, 8, 8))
+    data = load_data("digits", net)
+    space = quantize(net.calibrated(data.calibration(256)), (bits,), first_last=bits)
+    return space.apply(space.default), data.test.head(64)
+
+
+def test_pixels_that_tie_are_given_the_codes_of_the_float32_network():
+    made, images = digits(8)
+    program, found = check(made, images)
+    ratio = images.numpy() / np.float64(program.input_grid.scale)
+    assert (np.abs(ratio % 1 - 0.5) < 1e-4).mean() > 0.9
+    name = program.input
+    assert np.array_equal(program.codes(images.numpy())[name], simulated_codes(made, images)[name])
+    assert found.predictions == 0
+    assert found.float32_alone < 1e-4 * found.codes
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.floats(width=32, allow_nan=False) | st.integers(-600, 600).map(lambda n: n / 510),
+        min_size=1, max_size=20,
+    ),
+    st.floats(2**-99, 10, width=32) | st.just(1 / 127.5),
+    st.integers(0, 255),
+    st.sampled_from([(1, True), (2, True), (8, True), (1, False), (8, False), (16, False)]),
+)  # fmt: skip
+def test_input_codes_are_those_of_fake_quantize(values, scale, zero, kind):
+    bits, signed = kind
+    x, step = torch.tensor(values, dtype=torch.float32), torch.tensor(scale)
+    low, high = grid_limits(bits, signed)
+    zero = 0 if signed else min(zero, high)
+    grid = Grid(step.double().numpy(), np.array(zero), bits, signed, low, high)
+    points = fake_quantize(x, step, torch.tensor(zero, dtype=torch.int32), bits, signed, -1)
+    codes = grid.codes(x.numpy())
+    assert np.array_equal(np.float32(grid.real(codes)), points.numpy())
+
+
+def test_halves_fall_to_the_even_code_and_infinities_to_the_ends():
+    grid = Grid(np.array(1.0), np.array(1), 4, False, 0, 15)
+    given = np.float32([-1.5, -0.5, 0.5, 1.5, 2.5, np.inf, -np.inf])
+    for real in (given, given.astype(np.float64)):
+        assert grid.codes(real).tolist() == [0, 1, 1, 3, 3, 15, 0]
+
+
+def test_images_with_nan_are_refused():
+    made = drawn(network("plain"), 0)
+    program, images = integer_network(made), IMAGES.clone()
+    images[1, 0, 2, 3] = torch.nan
+    for use in (
+        lambda: program.run(images.numpy()),
+        lambda: simulated_codes(made, images),
+        lambda: agreement(made, program, images),
+    ):
+        with pytest.raises(DataError, match="NaN"):
+            use()
+
+
+def test_infinite_pixels_are_clipped():
+    images = IMAGES.clone()
+    images[0, 0, 0, :2] = torch.tensor([torch.inf, -torch.inf])
+    check(drawn(network("plain"), 0), images)
 
 
 class Kinds(nn.Module):

@@ -9,10 +9,12 @@ Three things compute a quantised network:
 3. the integer program, whose only rounding is that of the multipliers and offsets of its
    requantization, at 2^-48 unless they are given fewer bits.
 
+All three divide inputs and weights by their steps in float32, as ``hwflow::fake_quantize`` does: on
+inputs from -1 to 1 each pixel may lie in the middle between two codes, and the last bit decides.
 2 and 3 are independent of one another (torch's kernels on real numbers; numpy's on integers) and
 give equal codes at every quantiser; 1 differs from them in a few codes, which :func:`agreement`
-counts. An exact tie (a value in the very middle) falls to the even code in all three where scales
-are powers of two; with other scales ties do not occur but by accident.
+counts. An exact tie of a sum falls to the even code in all three where scales are powers of two;
+with other scales sums do not tie but by accident.
 """
 
 from __future__ import annotations
@@ -70,7 +72,8 @@ class Agreement:
 def exact_simulation(network: Network) -> Network:
     """Return a copy of a quantised network that computes in float64, weights on their grids.
 
-    It takes float64 inputs. Raises ModelError for a network that is no exported graph.
+    It takes float64 inputs, and rounds them to float32 before they are quantised. Raises ModelError
+    for a network that is no exported graph.
     """
     module = quantised_graph(network)
     low = Lowering(module, read_graph(module, network.name), MULTIPLIER_BITS)
@@ -79,9 +82,21 @@ def exact_simulation(network: Network) -> Network:
         real = torch.from_numpy(codes * spread(scales, codes.ndim, axis))
         with module.graph.inserting_before(node):
             exchange(node, keep(module, f"hwflow_exact_{node.name}", real))
+    for node in [n for n in module.graph.nodes if is_quantizer(n)]:
+        if node.args[0].op == "placeholder":
+            _quantise_in_float32(node)
     module.graph.eliminate_dead_code()
     module.recompile()
     return network.with_module(module.double())
+
+
+def _quantise_in_float32(node: fx.Node) -> None:
+    """Let a quantiser find its codes in float32; it then finds the same grid points in float64."""
+    graph, cast = node.graph, torch.ops.aten.to.dtype
+    with graph.inserting_before(node):
+        narrow = [graph.call_function(cast, (n, torch.float32)) for n in node.args[:2]]
+        near = graph.call_function(node.target, (*narrow, *node.args[2:]))  # type: ignore[arg-type]
+        node.update_arg(0, graph.call_function(cast, (near, torch.float64)))
 
 
 def quantised_graph(network: Network) -> fx.GraphModule:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from hwflow.errors import DataError
+
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -46,10 +48,20 @@ class Grid:
         return self.low - int(self.zero.max()), self.high - int(self.zero.min())
 
     def codes(self, real: Array) -> Array:
-        """Return the codes of real numbers, in float64."""
+        """Return the codes of float32 or float64 numbers, divided in their own precision.
+
+        Float32 numbers get the codes that ``hwflow::fake_quantize`` gives them, halves to even.
+        Raises DataError for NaN.
+        """
         if self.by_sign:
             return np.where(real < 0, self.low, self.high).astype(np.int64)
-        near = np.rint(np.asarray(real, dtype=np.float64) / self.scale) + self.zero
+        with np.errstate(over="ignore"):  # what is infinite is clipped
+            near = np.rint(real / self.scale.astype(real.dtype)) + self.zero
+        if np.isnan(near).any():
+            raise DataError(
+                "A tensor to be quantised holds NaN, which has no code. Take these images out, or "
+                "check the preprocessing and the weights."
+            )
         return np.asarray(np.clip(near, self.low, self.high), dtype=np.int64)
 
     def real(self, codes: Array) -> Array:
@@ -58,7 +70,7 @@ class Grid:
 
     def limit(self, real: float) -> Array:
         """Return the code of one real number, infinite ones included."""
-        return self.codes(np.full(self.scale.shape, real))
+        return self.codes(np.full(self.scale.shape, real, dtype=np.float64))
 
     def same(self, other: Grid) -> bool:
         """Whether codes mean the same on both."""
