@@ -151,6 +151,16 @@ def test_sampled_rewards_are_less_their_moving_average() -> None:
     assert float(first.mean()) == pytest.approx(0, abs=1e-6)
 
 
+def test_the_moving_average_keeps_half_of_itself() -> None:
+    agent = _agent(_walk(), warmup=2)
+    agent.learn(3 * len(agent.env.envs[0].unwrapped.steps), log_interval=None)
+    buffer = agent.replay_buffer
+    buffer._baseline = 4.0
+    rewards = buffer.sample(16).rewards
+    mean = float(rewards.mean()) + buffer._baseline
+    assert buffer._baseline == pytest.approx((4.0 + mean) / 2)
+
+
 def test_noise_narrows_after_the_warm_up() -> None:
     exploring = Exploration(warmup=10, sigma=0.5, decay=0.95)
     assert exploring.width(3) == exploring.width(10) == 1.0

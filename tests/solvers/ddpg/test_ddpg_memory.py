@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from toy import ToyQuality, toy_problem
 
 from hwflow.cost import Limits
@@ -25,7 +25,8 @@ def plans_of(folder: Path) -> list[tuple[int, ...]]:
 def test_what_an_agent_learnt_is_written_and_changes_what_the_next_one_does(tmp_path: Path) -> None:
     kept = tmp_path / "agent.safetensors"
     problem = toy_problem(length=3)
-    search(problem, ToyQuality(), DDPG(**SMALL, keep=kept), tmp_path / "a", evaluations=12)
+    taught = DDPG(**SMALL, keep=kept, actor_rate=1e-2)
+    search(problem, ToyQuality(), taught, tmp_path / "a", evaluations=12)
     assert any(name.startswith("actor.") for name in load_file(kept))
     eager = SMALL | {"warmup": 0, "sigma": 0.0}
     fresh = DDPG(**eager)
@@ -77,6 +78,18 @@ def test_an_agent_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     search(problem, ToyQuality(), DDPG(**SMALL, keep=kept), evaluations=6)
     with pytest.raises(HwflowError, match="does not fit: it is of another kind"):
         search(problem, ToyQuality(), DDPG(**SMALL, start=kept, hardware=False), evaluations=6)
+
+
+def test_an_agent_of_a_state_of_another_size_is_refused(tmp_path: Path) -> None:
+    kept, problem = tmp_path / "agent.safetensors", toy_problem(length=2)
+    search(problem, ToyQuality(), DDPG(**SMALL, keep=kept), evaluations=6)
+    shorter = {
+        name: value[:, 1:].contiguous() if name.endswith(".0.weight") else value
+        for name, value in load_file(kept).items()
+    }
+    save_file(shorter, kept)  # as agents were before the state had its last entry
+    with pytest.raises(HwflowError, match="other layer sizes or another state"):
+        search(problem, ToyQuality(), DDPG(**SMALL, start=kept), evaluations=6)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

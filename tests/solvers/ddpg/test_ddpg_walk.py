@@ -180,11 +180,19 @@ def test_the_state_tells_what_was_saved_and_what_is_left() -> None:
     start = state.of(problem.space.default, 0, 1.0)
     leaner = tuple(0 if place < 6 else 2 for place in range(12))
     later = state.of(leaner, 11, 0.0)
-    latency = 9 + 3  # after what no level needs: shares of latency here, saved, left
+    latency = 10 + 3  # after what no level needs: shares of latency here, saved, left
     assert start[latency + 1] == pytest.approx(0)
     assert later[latency + 1] == pytest.approx(1 - _share(problem, leaner, "latency_s"))
     assert start[latency + 2] == pytest.approx(1)
     assert later[latency + 2] < start[latency + 2]
+
+
+def test_the_state_tells_bits_of_a_weight_from_those_of_a_tensor() -> None:
+    problem = toy_problem(length=3)
+    steps = steps_of(problem)
+    state = State(problem, steps, hardware=False)
+    seen = [state.of(problem.space.default, number, 1.0)[9] for number in range(len(steps))]
+    assert seen == [1.0, 0.0] * 3
 
 
 def _share(problem: Problem, plan: Plan, name: str) -> float:
@@ -260,9 +268,11 @@ def test_rewards_follow_their_formulas() -> None:
     problem = toy_problem(TIGHT)
     trial = Trial(0, problem.space.default, {"latency_s": 2e-2}, 0.9)
     value = {
-        kind: Reward.of(kind, problem, -0.07)(trial) for kind in ("accuracy", "product", "log")
+        kind: Reward.of(kind, problem, -0.07)(trial)
+        for kind in ("accuracy", "points", "product", "log")
     }
     assert value["accuracy"] == 0.9
+    assert value["points"] == pytest.approx(0.1 * 90)
     assert value["product"] == pytest.approx(0.9 * 2**-0.07)
     assert value["log"] == pytest.approx(-0.1 * log(2e7))
     tiny = Trial(0, problem.space.default, {"latency_s": 0.0}, 0.9)

@@ -2,7 +2,7 @@
 
 It holds an episode back until its end, stores the actions as they were carried out instead of as
 the agent wished them, and writes the final reward to every step. Sampled rewards are given less a
-moving average of the batches' means, AMC's baseline.
+moving average of the batches' means, the baseline of AMC and HAQ.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 
 from hwflow.solvers.ddpg.environment import EXECUTED
 
-DECAY = 0.95
-"""Share that the moving average keeps of itself with every batch."""
+DECAY = 0.5
+"""Share that the moving average keeps of itself with every batch, as in AMC's and HAQ's code."""
 
 
 class EpisodeReplay(ReplayBuffer):

@@ -1,7 +1,8 @@
 """Rewards: what an episode is worth, from the trial of its plan.
 
 ======== ========================================= ==========================================
-accuracy quality                                   under hard limits (AMC, HAQ)
+accuracy quality                                   under hard limits (AMC)
+points   10 quality                                0.1 x its points (HAQ's code)
 product  quality (T / T*)^w                        T* the limit, w < 0 (MnasNet, CVPR 2019)
 log      -(1 - quality) log(T)                     AMC's reward without a limit
 ======== ========================================= ==========================================
@@ -23,7 +24,11 @@ from hwflow.front import Trial
 from hwflow.problem import Problem
 from hwflow.space import Space
 
-RewardName = Literal["accuracy", "product", "log"]
+RewardName = Literal["accuracy", "points", "product", "log"]
+
+POINTS = 10.0
+"""HAQ's reward is 0.1 x (accuracy - the original's) in percent, so 10 times that in shares. The
+original's is left out: the moving average takes off what all rewards have in common."""
 
 SMALL_UNITS = {"s": 1e9, "J": 1e12}
 """How many of the units that the logarithm is taken in make an SI unit; others are counts."""
@@ -69,6 +74,8 @@ class Reward:
     def _worth(self, trial: Trial, quality: float) -> float:
         if self.kind == "accuracy":
             return quality
+        if self.kind == "points":
+            return POINTS * quality
         cost = float(trial.total[self.metric])
         if self.kind == "product":
             return quality * float((cost / self.limit) ** self.exponent)

@@ -1,13 +1,13 @@
 """What the agent sees before each decision, every entry scaled to about [0, 1].
 
-AMC's entries (ECCV 2018): index, type of layer, input and output channels, stride, kernel,
-weights, what was saved so far, what is left to decide, last action. The channels, kernel and
-weights are logarithms. HW-Flow's hardware entries, from the cost model's own level (zero where it
-does not give them, so that an agent can move from level to level), as shares of the original
-network: energy, latency and DRAM traffic of the layers concerned; what was saved and
-what is left of each; utilisation of the array; computation-to-communication ratio over the ridge
-point; and the local derivative: the latency that the next leaner option saves, a staircase on
-arrays.
+AMC's entries (ECCV 2018): index, type of layer, input and output channels, stride, kernel, weights,
+what was saved so far, what is left to decide, last action. The channels, kernel and weights are
+logarithms. HAQ's entry (CVPR 2019): 1 where the bits of a weight are decided, 0 elsewhere.
+HW-Flow's hardware entries, from the cost model's own level (zero where it does not give them, so
+that an agent can move from level to level), as shares of the original network: energy, latency and
+DRAM traffic of the layers concerned; what was saved and what is left of each; utilisation of the
+array; computation-to-communication ratio over the ridge point; and the local derivative: the
+latency that the next leaner option saves, a staircase on arrays.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ HARDWARE = ("latency_s", "energy_j", "dram_bytes")
 
 _KINDS = ("replace", "prune", "fuse", "quantize", "resize", "finetune")
 """Kinds of edit, numbered in fifths; new ones at the end, as agents that were kept know these."""
+
+_WEIGHT = "weight_bits:"
+"""Begins the names of choices that are of a weight."""
 
 _OPERATORS = ("conv", "depthwise", "conv_transpose", "linear", "matmul")
 
@@ -146,16 +149,18 @@ class State:
         return (cost.total[name] - after) / whole * len(self.steps)
 
 
-_STATIC = ("index", "kind", "operator", "in", "out", "stride", "kernel", "weights", "options")
+_STATIC = ("index", "kind", "operator", "in", "out", "stride", "kernel", "weights", "options",
+           "of_weight")  # fmt: skip
 
 
 def _described(layer: Layer | None, step: Step, kind: float, index: float) -> list[float]:
+    of_weight = float(step.choice.name.startswith(_WEIGHT))
     if layer is None:
-        return [index, kind, *(0.0,) * (len(_STATIC) - 3), float(step.options)]
+        return [index, kind, *(0.0,) * (len(_STATIC) - 4), float(step.options), of_weight]
     return [
         index, kind, _operator(layer), log2(1 + layer.in_channels), log2(1 + layer.out_channels),
         float(layer.stride[0]), log2(1 + prod(layer.kernel)), log2(1 + layer.weights),
-        float(step.options),
+        float(step.options), of_weight,
     ]  # fmt: skip
 
 
