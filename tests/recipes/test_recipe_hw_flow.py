@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from hwflow.errors import InfeasibleError
+from hwflow.errors import HwflowError, InfeasibleError
 from hwflow.extract import extract
+from hwflow.quality.accuracy import Accuracy
 from hwflow.recipes.amc import amc
 from hwflow.recipes.hw_flow import (
     AGENT,
@@ -18,6 +22,7 @@ from hwflow.recipes.hw_flow import (
     promoted,
     pruning_space,
 )
+from hwflow.recipes.levels import ASKED_FILE
 from hwflow.study import Study
 
 ON = "systolic-8x8"
@@ -25,10 +30,10 @@ BELOW = ("latency=70%", "energy=60%")
 KEEP = (0.5, 1.0)
 
 
-def run(net, data, out: Path, evaluations: int = 12) -> Refined:
+def run(net, data, out: Path, evaluations: int = 12, **settings: Any) -> Refined:
     return hw_flow(
         net, data, ON, out, below=BELOW, evaluations=evaluations, images=40, calibration=16,
-        keep=KEEP, qualities=out / "qualities.db",
+        keep=KEEP, **settings,
     )  # fmt: skip
 
 
@@ -100,7 +105,7 @@ def test_stopped_anywhere_it_ends_with_the_same_best(found, net, data, tmp_path)
     with pytest.raises(StoppedError):
         hw_flow(
             net, data, ON, tmp_path, below=BELOW, evaluations=12, images=40, calibration=16,
-            keep=KEEP, on_trial=stop, qualities=tmp_path / "qualities.db",
+            keep=KEEP, on_trial=stop,
         )  # fmt: skip
     again = run(net, data, tmp_path)
     assert again.best.plan == found.best.plan
@@ -108,14 +113,43 @@ def test_stopped_anywhere_it_ends_with_the_same_best(found, net, data, tmp_path)
 
 
 def test_an_agent_whose_file_was_lost_is_taught_again_without_an_evaluation(
-    found, net, data, tmp_path
+    found, net, data, tmp_path, monkeypatch
 ):
     whole = run(net, data, tmp_path)
     kept = (tmp_path / "coarse" / AGENT).read_bytes()
     (tmp_path / "coarse" / AGENT).unlink()
+    monkeypatch.setattr(Accuracy, "score", lambda self, plan, build: pytest.fail("evaluated"))
     again = run(net, data, tmp_path)
     assert (tmp_path / "coarse" / AGENT).read_bytes() == kept
     assert again.best.plan == whole.best.plan
+
+
+def contents(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(p): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["by-its-file", "by-its-trials"])
+@pytest.mark.parametrize(
+    "settings", [{"evaluations": 18}, {"seed": 1}, {"levels": ("coarse", "fine")}], ids=str
+)
+def test_another_search_in_the_same_folder_is_refused_and_nothing_is_touched(
+    found, net, data, tmp_path, settings, told
+):
+    folder = tmp_path / "run"
+    shutil.copytree(found.stages[0].folder.parent, folder)
+    if not told:
+        (folder / ASKED_FILE).unlink()
+    before = contents(folder)
+    with pytest.raises(HwflowError, match=r"seed=0.*Nothing was touched.*another folder"):
+        run(net, data, folder, **settings)
+    assert contents(folder) == before
+    assert run(net, data, folder).best.plan == found.best.plan
+
+
+def test_a_new_agent_learns_in_half_of_a_short_level(found):
+    with Study.read(found.stages[0].folder) as study:
+        assert study.settings["solver"]["warmup"] == study.evaluated // 2 == 2
 
 
 def test_at_the_coarse_level_the_tightest_share_is_one_of_the_multiplications(net, data):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hwflow.cost import Limits
-from hwflow.errors import InfeasibleError
+from hwflow.errors import HwflowError, InfeasibleError
 from hwflow.extract import extract
 from hwflow.front import Front, Trial
 from hwflow.problem import Problem
@@ -148,6 +148,12 @@ def test_levels_and_machines_share_their_accuracies(net, data, found, tmp_path):
         shared = [trial for trial in study.trials() if trial.plan in known]
     assert shared
     assert all(trial.seconds == known[trial.plan] for trial in shared)
+
+
+def test_another_search_in_the_same_folder_is_refused(net, data, found):
+    folder = found.stages[0].folder.parent
+    with pytest.raises(HwflowError, match=r"evaluations=24, seed=0.*asked for are .*seed=1"):
+        run(net, data, folder, seed=1)
 
 
 def test_limits_out_of_reach_are_refused_before_anything_is_evaluated(net, data, tmp_path):

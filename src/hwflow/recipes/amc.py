@@ -24,6 +24,7 @@ from hwflow.loop import Progress
 from hwflow.network import Network
 from hwflow.problem import QUALITY, Problem
 from hwflow.quality.accuracy import Accuracy
+from hwflow.recipes.levels import check_limits
 from hwflow.solvers.ddpg import DDPG
 
 KEEP = tuple(share / 20 for share in range(4, 21))
@@ -48,8 +49,11 @@ def amc(
     """Search, and return the front; its one plan is the most accurate within the limits.
 
     `below` are limits on what the coarse level gives, absolute or in percent of the original
-    network. `warmup` episodes are random. Killed, the same call goes on.
+    network. `warmup` episodes are random. Killed, the same call goes on. Raises DataError when
+    splits share images.
     """
+    check_limits(below)
+    data.check_disjoint()
     space = prune(network.calibrated(data.calibration(calibration)), keep)
     free = Problem(space, MACHINE, Coarse())
     limits = Limits.read(below, free.original)

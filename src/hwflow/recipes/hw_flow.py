@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from hwflow import loop
@@ -32,11 +33,27 @@ from hwflow.loop import Progress
 from hwflow.network import Network
 from hwflow.problem import QUALITY, Problem
 from hwflow.quality.accuracy import Accuracy
-from hwflow.recipes.levels import LEVELS, Stage, Stages, budgets, eased
+from hwflow.recipes.levels import (
+    LEVELS,
+    QUALITIES_FILE,
+    Asked,
+    Stage,
+    Stages,
+    check_limits,
+    eased,
+    limit_explained,
+    tightest_share,
+)
 from hwflow.solvers.ddpg import DDPG
 from hwflow.space import Plan, Space
 
 KEEP = (0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
+
+HALF = 0.5
+"""The share of the multiplications that Coarse allows where no limit is in percent."""
+
+WARMUP = 25
+"""Random episodes of a new agent, or half of its level's evaluations where that is fewer."""
 
 SHARES = {"coarse": 0.3, "mid": 0.2, "fine": 0.5}
 """Of the evaluations, by level."""
@@ -100,25 +117,34 @@ def hw_flow(
 
     `below` are limits, absolute or in percent of the original network; `images` of the validation
     split score a plan, `calibration` of the training split give statistics. `evaluations` are
-    divided among the levels by SHARES. Killed, the same call goes on. Raises InfeasibleError when
-    the limits are out of reach at a level.
+    divided among the levels by SHARES. The levels share accuracies in the file `qualities`, by
+    default one in `out`. Killed, the same call goes on. Raises InfeasibleError when the limits are
+    out of reach at a level, HwflowError when `out` holds a search with other evaluations, levels or
+    another seed, and DataError when splits share images.
     """
+    folder = Path(out)
+    asked = Asked(evaluations, tuple(levels), seed, SHARES)
+    check_limits(below)
+    asked.check(folder)
+    data.check_disjoint()
+    qualities = folder / QUALITIES_FILE if qualities is None else qualities
     space = pruning_space(network, data, calibration, keep, branches)
     quality = Accuracy(data.val, limit=images)
+    asked.keep(folder)
     stages: list[Stage] = []
-    for level, budget in budgets(evaluations, levels, SHARES).items():
+    for level, budget in asked.budgets.items():
         problem = problem_at(level, space, on, below)
-        folder = Path(out) / level
-        solver = agent(seed, folder, problem, stages[-1] if stages else None)
-        front = loop.search(
-            problem, quality, solver, folder, evaluations=budget, seed=seed, qualities=qualities,
-            on_trial=on_trial,
+        place = folder / level
+        solver = agent(seed, place, problem, stages[-1] if stages else None, budget)
+        search = partial(
+            loop.search, problem, quality, solver, evaluations=budget, seed=seed,
+            qualities=qualities, on_trial=on_trial,
         )  # fmt: skip
-        if not (folder / AGENT).exists():  # killed between the last trial and the agent's file
-            loop.search(
-                problem, quality, solver, evaluations=budget, seed=seed, qualities=qualities
-            )
-        stages.append(Stage(level, problem, front, folder))
+        with limit_explained(level, "macs", below):
+            front = search(place)
+        if not (place / AGENT).exists():  # lost, or killed between the last trial and its writing
+            search()
+        stages.append(Stage(level, problem, front, place))
     return Refined(tuple(stages))
 
 
@@ -137,22 +163,25 @@ def problem_at(level: str, space: Space, on: str, below: Sequence[str]) -> Probl
     The tightest share of `below` is taken for it (half of them where all limits are absolute).
     """
     free = Problem(space, on, LEVELS[level]())
-    if level == "coarse":
-        shares = [text.partition("=")[2].strip() for text in below if text.strip().endswith("%")]
-        tightest = min(shares, key=lambda share: float(share.rstrip("%")), default="50%")
-        below = (f"macs={tightest}",)
     original = free.original
-    return Problem(space, on, free.cost, Limits.read(below, original), (QUALITY,))
+    if level == "coarse":
+        limits = Limits(macs=(tightest_share(below) or HALF) * original["macs"])
+    else:
+        limits = Limits.read(below, original)
+    return Problem(space, on, free.cost, limits, (QUALITY,))
 
 
-def agent(seed: int, folder: Path, problem: Problem, before: Stage | None) -> DDPG:
+def agent(
+    seed: int, folder: Path, problem: Problem, before: Stage | None, evaluations: int
+) -> DDPG:
     """Return the agent of a level: a new one, or the one of the level before with its best plans.
 
-    Warm-up and noise are shorter than AMC's, whose search has 800 episodes.
+    Warm-up and noise are shorter than AMC's, whose search has 800 episodes; a new agent learns in
+    half of the level's evaluations at least.
     """
     keep = folder / AGENT
     if before is None:
-        return DDPG(seed=seed, warmup=25, keep=keep)
+        return DDPG(seed=seed, warmup=min(WARMUP, evaluations // 2), keep=keep)
     return DDPG(
         seed=seed, warmup=0, sigma=0.25, start=before.folder / AGENT,
         first=tuple(eased(problem, plan) for plan in promoted(before)),

@@ -39,7 +39,16 @@ from hwflow.network import Network
 from hwflow.problem import QUALITY, Problem
 from hwflow.quality.accuracy import Accuracy
 from hwflow.quality.sensitivity import sensitivities
-from hwflow.recipes.levels import LEVELS, Stage, Stages, budgets, eased
+from hwflow.recipes.levels import (
+    LEVELS,
+    QUALITIES_FILE,
+    Asked,
+    Stage,
+    Stages,
+    check_limits,
+    eased,
+    limit_explained,
+)
 from hwflow.solvers.nsga2 import NSGA2
 from hwflow.solvers.surrogate import seeds
 from hwflow.space import Plan, Space
@@ -123,24 +132,33 @@ def hw_flowq(
     single changes are measured on so many images before the search, and an integer program on them
     gives half of the first population. `images` of the validation split score a plan,
     `calibration` of the training split set its scales. `evaluations` are divided among the levels
-    by SHARES. Raises InfeasibleError when the limits are out of reach.
+    by SHARES. The levels share accuracies in the file `qualities`, by default one in `out`. Raises
+    InfeasibleError when the limits are out of reach, HwflowError when `out` holds a search with
+    other evaluations, levels or another seed, and DataError when splits share images.
     """
+    folder = Path(out)
+    asked = Asked(evaluations, tuple(levels), seed, SHARES)
+    check_limits(below)
+    asked.check(folder)
+    data.check_disjoint()
+    qualities = folder / QUALITIES_FILE if qualities is None else qualities
     space = quantization_space(network, data, bits, calibration)
     quality = Accuracy(data.val, limit=images)
+    asked.keep(folder)
     stages: list[Stage] = []
-    for level, budget in budgets(evaluations, levels, SHARES).items():
+    for level, budget in asked.budgets.items():
         problem = problem_at(level, space, on, below, single)
         if stages:
             first = promoted(problem, stages[-1].front, population)
         else:
-            first = programmed(problem, data, seeded, population, Path(out)) if seeded else ()
+            first = programmed(problem, data, seeded, population, folder) if seeded else ()
         solver = NSGA2(seed=seed, population=population, first=first)
-        folder = Path(out) / level
-        front = loop.search(
-            problem, quality, solver, folder, evaluations=budget, seed=seed, qualities=qualities,
-            on_trial=on_trial,
-        )  # fmt: skip
-        stages.append(Stage(level, problem, front, folder))
+        with limit_explained(level, OPERATIONS, below):
+            front = loop.search(
+                problem, quality, solver, folder / level, evaluations=budget, seed=seed,
+                qualities=qualities, on_trial=on_trial,
+            )  # fmt: skip
+        stages.append(Stage(level, problem, front, folder / level))
     return Refined(tuple(stages))
 
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
-from hwflow.cost import CostModel
+from hwflow.cost import METRICS, CostModel, Limits, is_relative
 from hwflow.costs.coarse import Coarse
 from hwflow.costs.fine import Fine
 from hwflow.costs.fine.cache import user_file
 from hwflow.costs.mid import Mid
+from hwflow.errors import HwflowError, InfeasibleError, unknown_name
+from hwflow.files import whole
 from hwflow.front import Front, Trial
 from hwflow.problem import QUALITY, Problem
 from hwflow.solvers.steps import steps_of
 from hwflow.space import Plan
-from hwflow.study import Study
+from hwflow.study import STUDY_FILE, Study
 
 LEVELS: Mapping[str, Callable[[], CostModel]] = {
     "coarse": Coarse, "mid": Mid, "fine": lambda: Fine(cache=user_file()),
@@ -24,6 +29,18 @@ LEVELS: Mapping[str, Callable[[], CostModel]] = {
 
 HALVINGS = 10
 """Bisections for the share by which a plan is made leaner."""
+
+LEAST = 2
+"""Evaluations of a level, at least."""
+
+SEEDS = 2**32
+"""Seeds are below this, as NumPy's are."""
+
+ASKED_FILE = "asked.json"
+"""What a search over levels was asked for, in its folder."""
+
+QUALITIES_FILE = "qualities.db"
+"""Qualities that the levels of a search share, in its folder."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +81,144 @@ class Stages:
         return tuple(pairwise(self.stages))
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a search over levels is asked for, and what a folder must agree with to go on."""
+
+    evaluations: int
+    levels: tuple[str, ...]
+    seed: int
+    shares: Mapping[str, float]
+    """Of the evaluations, by level."""
+
+    def __post_init__(self) -> None:
+        check_levels(self.levels)
+        check_seed(self.seed)
+        least = LEAST * len(self.levels)
+        if self.evaluations < least:
+            raise HwflowError(
+                f"A level has {LEAST} evaluations or more, so {len(self.levels)} of them need "
+                f"evaluations={least} or more, not {self.evaluations}."
+            )
+
+    @property
+    def budgets(self) -> dict[str, int]:
+        """How the evaluations are divided among the levels."""
+        return budgets(self.evaluations, self.levels, self.shares)
+
+    def plain(self) -> dict[str, Any]:
+        """Return what a folder keeps of it."""
+        return {"evaluations": self.evaluations, "levels": [*self.levels], "seed": self.seed}
+
+    def check(self, out: Path) -> None:
+        """Raise HwflowError where the levels in a folder were asked for otherwise.
+
+        A level begins with what the one before ended with, so none can be made longer afterwards.
+        Of folders without ASKED_FILE the trials themselves tell.
+        """
+        done = {level: out / level for level in LEVELS if (out / level / STUDY_FILE).exists()}
+        if not done:
+            return
+        file = out / ASKED_FILE
+        if file.exists():
+            known = json.loads(file.read_text())
+            there, same = _named(known), known == self.plain()
+        else:
+            studies = {level: Study.read(folder) for level, folder in done.items()}
+            there, same = _counted(studies), self._may_have_made(studies)
+        if not same:
+            raise HwflowError(
+                f"{out} holds a search with {there}; asked for are {_named(self.plain())}. Each "
+                "level begins with what the one before ended with, so this cannot be changed "
+                "afterwards. Nothing was touched: ask for what is there to go on with it, or give "
+                "another folder."
+            )
+
+    def keep(self, out: Path) -> None:
+        """Write it into the folder of a search that begins or goes on."""
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            with whole(out / ASKED_FILE) as part:
+                part.write_text(json.dumps(self.plain()) + "\n")
+        except OSError as error:
+            raise HwflowError(
+                f"Cannot write to {out}: {error.strerror}. Give a folder that may be written to."
+            ) from error
+
+    def _may_have_made(self, studies: Mapping[str, Study]) -> bool:
+        """Tell whether the levels that are there are the first of these, all but the last whole."""
+        *whole_ones, last = studies
+        found = {level: study.evaluated for level, study in studies.items()}
+        return (
+            list(studies) == list(self.levels[: len(studies)])
+            and all(study.settings["seed"] == self.seed for study in studies.values())
+            and all(found[level] == self.budgets[level] for level in whole_ones)
+            and found[last] <= self.budgets[last]
+        )
+
+
+def _named(asked: Mapping[str, Any]) -> str:
+    levels = ", ".join(asked["levels"])
+    return f"evaluations={asked['evaluations']}, seed={asked['seed']} and the levels {levels}"
+
+
+def _counted(studies: Mapping[str, Study]) -> str:
+    counts = ", ".join(f"{level} {study.evaluated}" for level, study in studies.items())
+    seeds = {study.settings["seed"] for study in studies.values()}
+    return f"seed={', '.join(map(str, sorted(seeds)))} and by level {counts} evaluations"
+
+
+def check_levels(levels: Sequence[str]) -> None:
+    """Raise HwflowError unless these are levels in their order, each once."""
+    for level in levels:
+        if level not in LEVELS:
+            raise HwflowError(unknown_name("level", level, LEVELS))
+    if not levels or [*levels] != [n for n in LEVELS if n in levels]:
+        raise HwflowError(
+            f"levels are one or more of {', '.join(LEVELS)}, in this order and each once, such as "
+            f"('coarse', 'fine'); not {levels!r}."
+        )
+
+
+def check_seed(seed: int) -> None:
+    """Raise HwflowError for a seed that generators do not take."""
+    if not 0 <= seed < SEEDS:
+        raise HwflowError(f"A seed is a whole number from 0 to {SEEDS - 1:,}, not {seed}.")
+
+
+def check_limits(below: Sequence[str]) -> None:
+    """Raise HwflowError where a limit cannot be read, whatever the network costs."""
+    if isinstance(below, str):
+        raise HwflowError(f"below is a list of limits, such as [{below!r}], not the text alone.")
+    Limits.read(below, dict.fromkeys(METRICS, 1.0))
+
+
+def tightest_share(below: Sequence[str]) -> float | None:
+    """Return the least of the limits in percent as a share, None where there is none."""
+    shares = Limits.read([text for text in below if is_relative(text)], dict.fromkeys(METRICS, 1.0))
+    return min((share for _, share in shares.items()), default=None)
+
+
+@contextmanager
+def limit_explained(level: str, metric: str, below: Sequence[str]) -> Iterator[None]:
+    """Say of limits out of reach at Coarse, which knows no machine, what they stand for."""
+    try:
+        yield
+    except InfeasibleError as error:
+        if level != "coarse":
+            raise
+        given = ", ".join(below) or "nothing, so half of them"
+        raise InfeasibleError(
+            f"{error}\nAt the level coarse, which knows no machine, the limit on {metric} stands "
+            f"for what was given in below ({given}). Raise that, or leave this "
+            "level out: levels=('mid', 'fine')."
+        ) from error
+
+
 def budgets(evaluations: int, levels: Sequence[str], shares: Mapping[str, float]) -> dict[str, int]:
-    """Return how the evaluations are divided among levels, 2 or more for each."""
+    """Return how the evaluations are divided among levels, LEAST or more for each."""
     whole = sum(shares[level] for level in levels)
-    return {level: max(2, round(evaluations * shares[level] / whole)) for level in levels}
+    return {level: max(LEAST, round(evaluations * shares[level] / whole)) for level in levels}
 
 
 def eased(problem: Problem, plan: Plan) -> Plan:
