@@ -32,6 +32,7 @@ from hwflow.network import Network
 from hwflow.problem import QUALITY, Problem
 from hwflow.quality.accuracy import Accuracy
 from hwflow.recipes.hw_flowq import BITS, costed, quantization_space
+from hwflow.recipes.levels import check_levels, check_limits
 from hwflow.solvers.ddpg import DDPG
 from hwflow.solvers.ddpg.ratio import Losses
 from hwflow.solvers.ddpg.wall import Repair
@@ -61,8 +62,12 @@ def haq(
 
     `below` are limits, absolute or in percent of the 8-bit network. `losses` tell the repair what
     each option of each choice loses, as sensitivities give; without them it goes by bits. Killed,
-    the same call goes on. Raises InfeasibleError when the limits are out of reach.
+    the same call goes on. Raises InfeasibleError when the limits are out of reach, and DataError
+    when splits share images.
     """
+    check_levels([level])
+    check_limits(below)
+    data.check_disjoint()
     space = quantization_space(network, data, bits, calibration)
     return loop.search(
         budgeted(space, on, below, level), Accuracy(data.val, limit=images),
