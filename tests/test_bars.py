@@ -149,3 +149,9 @@ def test_costs_of_the_named_layers_are_those_of_the_plan() -> None:
     layers = {layer.name: layer.values["macs"] for layer in found.costs([plan])[0].layers}
     named = next(iter(bars._rows.values()))
     np.testing.assert_allclose(bars._values[named[0]], max(layers.values()))
+
+
+def test_groups_at_one_channel_are_not_said_to_allow_fewer() -> None:
+    lines = refusal(problem(prune(deep(), (0.01, 0.5)), latency_s=1e-7))
+    assert "1 of 32 channels from 1 of 32 (the fewest allowed" in " ".join(lines)
+    assert "fewer channels" not in lines[-1]

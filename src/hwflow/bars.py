@@ -7,7 +7,7 @@ Works on paper, for spaces that remove channels. The groups of channels are thos
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -58,6 +58,7 @@ class Bars:
     def remedies(self) -> Iterator[str]:
         """Yield what may help, in words."""
         fewest = {group for name in self._named for group in self._groups(name)[0]}
+        fewest = {group for group in fewest if self._units(group) > 1}
         if fewest:
             yield f"allow fewer channels ({', '.join(self._flags(fewest))})"
         if self._coupling.branches and not any(0.0 in c.options for c in self._choices.values()):
@@ -105,6 +106,11 @@ class Bars:
         """Group -> the choice of how many of its channels are kept."""
         choices = (c for c in self.part.choices if c.name.startswith(CHANNELS))
         return {choice.name.removeprefix(CHANNELS): choice for choice in choices}
+
+    def _units(self, group: str) -> int:
+        """Return how many units of a group its leanest option keeps; 2 where that is not told."""
+        kept: Mapping[float, Sequence[int]] = getattr(self.part, "kept", {}).get(group, {})
+        return min((len(units) for share, units in kept.items() if share != 0.0), default=2)
 
     def _channels(self, name: str) -> str:
         whole: Layer = self.problem.space.workload[name]

@@ -174,6 +174,7 @@ class TestFaults:
             ({"step": 0}, "step must be at least 1, not 0"),
             ({"min_channels": 0}, "min_channels must be at least 1, not 0"),
             ({"step": 64}, "No group of 'random' has enough channels for steps of 64"),
+            ({"min_channels": 9999}, r"for 9999 at least.*Take a smaller min_channels"),
             ({"ranking": "luck"}, "Unknown ranking 'luck'"),
             ({"exclude": ["steem"]}, "Unknown layer to exclude 'steem'"),
             ({"scores": {}}, "Unknown group with scores 'stem'"),

@@ -106,3 +106,17 @@ def test_what_succeeds_may_write_to_standard_error(capsys: pytest.CaptureFixture
     assert capsys.readouterr().err == "a remark\n"
     logger = logging.getLogger("torch.export._trace")
     assert not logger.filters
+
+
+class Whole(nn.Module):
+    """Branches in the forward of the network itself, which calls itself by another name."""
+
+    def forward(net, x: Tensor) -> Tensor:  # noqa: N805
+        if x.mean() > 0:
+            return x
+        return -x
+
+
+def test_a_fault_in_the_networks_own_forward_has_the_line_of_its_file() -> None:
+    with pytest.raises(ModelError, match=r"in its forward \(test_blame\.py, line \d+\)"):
+        export_network(Network("net", Whole().eval(), torch.randn(1, 3, 6, 6)))

@@ -117,7 +117,7 @@ def prune(
         for name, options in kept.items() if len(options) > 1
     )  # fmt: skip
     if not choices:
-        raise HwflowError(_nothing(source.name, coupling, step))
+        raise HwflowError(_nothing(source.name, coupling, step, min_channels))
     part = PrunePart(
         choices, kept, coupling.exclude, mend, scores,
         {**homes, **dict(_sums(droppable, homes, coupling.workload))}, dict(_heirs(droppable)),
@@ -173,11 +173,13 @@ def _heirs(branches: Iterable[Branch]) -> Iterable[tuple[str, str]]:
         yield from ((name, "") for name in sorted(branch.layers))
 
 
-def _nothing(name: str, coupling: Coupling, step: int) -> str:
-    if coupling.names:
-        widest = max(group.size * group.width for group in coupling.groups)
-        return (
-            f"No group of {name!r} has enough channels for steps of {step}: the widest has "
-            f"{widest}. Take a smaller step."
-        )
-    return f"Network {name!r} has no channels that can be removed.\n{describe(coupling)}"
+def _nothing(name: str, coupling: Coupling, step: int, least: int) -> str:
+    if not coupling.names:
+        return f"Network {name!r} has no channels that can be removed.\n{describe(coupling)}"
+    widest = max(group.size * group.width for group in coupling.groups)
+    large = f"steps of {step}" if least <= step else f"{least} at least"
+    smaller = "step" if least <= step else "min_channels (--min-channels)"
+    return (
+        f"No group of {name!r} has enough channels for {large}: the widest has {widest}. "
+        f"Take a smaller {smaller}."
+    )

@@ -12,10 +12,14 @@ from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from types import FrameType
 
+import torch
 from torch import fx, nn
 
 _LOUD = ("torch.export._trace", "torch.fx.experimental.symbolic_shapes")
 """Loggers that comment on an export that fails."""
+
+_TORCH = Path(torch.__file__).parent
+"""Whose lines say nothing of the user's network."""
 
 _NOISE = re.compile(r"\s*\((unhinted|Size-like symbols):[^)]*\)+\.?|\s*\(https?://[^)]*\)")
 
@@ -53,17 +57,27 @@ def place(module: nn.Module, error: BaseException) -> str:
     That is the innermost submodule whose code was running, or the one that the error names.
     """
     names = {id(child): name for name, child in module.named_modules()}
-    found: tuple[str, str] | None = None
+    found: dict[str, str] = {}
     for frame, line in _frames(error):
-        name = names.get(id(frame.f_locals.get("self")))
-        if name is not None:
-            found = name, f"{Path(frame.f_code.co_filename).name}, line {line}"
-    if found is not None and found[0]:
-        return f"layer {found[0]!r} ({found[1]})"
+        name = names.get(id(frame.f_locals.get(_first_argument(frame))))
+        if name is None:
+            continue
+        where = found.pop(name, "")  # what is named last is innermost
+        file = Path(frame.f_code.co_filename)
+        found[name] = where if file.is_relative_to(_TORCH) else f"{file.name}, line {line}"
+    name, where = next(reversed(found.items()), ("", ""))
+    located = f" ({where})" if where else ""
+    if name:
+        return f"layer {name!r}{located}"
     named = _named(module, str(error))
     if named:
         return f"layer {named!r}"
-    return f"its forward ({found[1]})" if found is not None else ""
+    return f"its forward{located}" if found else ""
+
+
+def _first_argument(frame: FrameType) -> str:
+    """Return what a method calls itself, mostly "self"."""
+    return "".join(frame.f_code.co_varnames[: min(1, frame.f_code.co_argcount)])
 
 
 def _frames(error: BaseException) -> Iterator[tuple[FrameType, int]]:
