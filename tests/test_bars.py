@@ -2,15 +2,17 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from coupling.paper_nets import Paper, residual
 
 from hwflow.bars import Bars
-from hwflow.cost import Limits
+from hwflow.cost import Bits, Costs, Limits
 from hwflow.costs.coarse import Coarse
 from hwflow.costs.mid import Mid
+from hwflow.design import Design
 from hwflow.edits.prune import prune
 from hwflow.edits.quantize import quantize
 from hwflow.errors import InfeasibleError
@@ -155,3 +157,26 @@ def test_groups_at_one_channel_are_not_said_to_allow_fewer() -> None:
     lines = refusal(problem(prune(deep(), (0.01, 0.5)), latency_s=1e-7))
     assert "1 of 32 channels from 1 of 32 (the fewest allowed" in " ".join(lines)
     assert "fewer channels" not in lines[-1]
+
+
+class Opposed(Mid):
+    """Layers that take more energy the faster they are."""
+
+    def over_bits(self, design: Design, bits: Bits) -> Costs:
+        found = super().over_bits(design, bits)
+        hungry = 1e-15 / found.layers["latency_s"].clip(1e-12)
+        layers = dict(found.layers) | {"energy_j": hungry}
+        return replace(found, layers=layers, total=dict(found.total) | {"energy_j": hungry.sum(1)})
+
+
+def test_limits_that_only_exclude_each_other_tell_what_bars_the_worst_of_them() -> None:
+    space = prune(deep(), (0.25, 0.5))
+    free = replace(problem(space), cost=Opposed())
+    lean = tuple(0 for _ in space.choices)
+    ends = free.totals([lean, space.default])
+    below = Limits(latency_s=1.2 * ends["latency_s"][0], energy_j=1.2 * ends["energy_j"][1])
+    lines = refusal(replace(free, below=below))
+    assert "though each limit alone can be met" in lines[0]
+    assert "What bars" in lines[0]
+    assert "channels from" in lines[1]
+    assert "add another edit (--quantize)" in lines[-1]

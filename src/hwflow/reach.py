@@ -19,7 +19,7 @@ from hwflow.bars import Bars
 from hwflow.cost import METRICS, Floats
 from hwflow.errors import HwflowError, InfeasibleError
 from hwflow.plans import distinct_plans
-from hwflow.problem import Problem
+from hwflow.problem import SIZES, Problem
 from hwflow.space import Plan, Space
 from hwflow.units import show
 
@@ -177,20 +177,29 @@ def _sentence(problem: Problem, nearest: Mapping[str, Plan], joint: Plan) -> str
         _, name, limit = max(beyond)
         return _one_limit(problem, name, limit, least[name], nearest[name])
     totals = problem.total(joint)
-    return (
+    head = (
         f"No plan meets {problem.below} together on {machine}, though each limit alone can be met. "
-        f"The nearest of {_count(problem.space)} plans has {_listed(problem, totals)}. "
-        "Raise these limits, or widen the space: more options per choice, or another edit."
+        f"The nearest of {_count(problem.space)} plans has {_listed(problem, totals)}."
     )
+    worst = max(problem.below.items(), key=lambda item: totals[item[0]] / item[1])[0]
+    bars = Bars.of(problem, worst, joint)
+    if bars is None:
+        wider = "widen the space: more options per choice, or another edit"
+        return f"{head} Raise these limits, or {wider}."
+    rows = "".join(f"\n  {line}" for line in bars.lines())
+    what = f" What bars {METRICS[worst].short} there:{rows}\n" if rows else " "
+    *some, last = bars.remedies()
+    return f"{head}{what}Raise these limits{''.join(f', {way}' for way in some)}, or {last}."
 
 
 def _one_limit(problem: Problem, name: str, limit: float, least: float, plan: Plan) -> str:
     known = METRICS[name]
     adjective, verb = _WORDS.get(name, ("least", "has"))
     found = "" if problem.space.size <= ENUMERABLE else " found"
-    bars = Bars.of(problem, name, plan)
+    of_machine = name in SIZES and len(problem.space.of_machine) > 0  # no layer has a part of it
+    bars = None if of_machine else Bars.of(problem, name, plan)
     wanted, reached = _apart(limit, least, known.unit)
-    costliest = _costliest(problem, name, plan) if bars is None else ""
+    costliest = "" if of_machine or bars else _costliest(problem, name, plan)
     head = (
         f"No plan meets {known.short} <= {wanted} on {problem.machine.name}: "
         f"the {adjective}{found} of {_count(problem.space)} plans {verb} {reached}{costliest}"
