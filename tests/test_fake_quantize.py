@@ -127,10 +127,9 @@ def test_the_gradient_of_the_scale_is_that_of_lsq(axis, signed):
     step = other.reshape([] if axis < 0 else [-1 if a == axis else 1 for a in range(2)])
     low, high = (v - int(zero[0]) for v in grid(3, signed))
     ratio = x / step
-    level = ratio.round()
-    passed = ratio + (level - ratio).detach()  # straight through the rounding
-    inside = (level >= low) & (level <= high)
-    (torch.where(inside, passed, level.clamp(low, high)) * step * weight).sum().backward()
+    passed = ratio + (ratio.round() - ratio).detach()  # straight through the rounding
+    inside = (ratio > low) & (ratio < high)  # eq. 3
+    (torch.where(inside, passed, ratio.clamp(low, high).detach()) * step * weight).sum().backward()
     assert torch.allclose(scale.grad, other.grad, atol=1e-5)
 
 

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -66,13 +66,38 @@ def test_lsq_has_the_values_and_gradients_of_the_paper(bits, signed, seed):
     assert torch.allclose(ours, theirs, atol=1e-6)
     (ours * weight).sum().backward()
     (theirs * weight).sum().backward()
+    assert torch.allclose(found[0].grad, wanted[0].grad)
+    assert torch.allclose(found[1].grad, wanted[1].grad, atol=1e-5)
+
+
+RATIO = st.floats(-6, 6, width=32) | st.integers(-12, 12).map(lambda n: n / 2)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    ratios=st.lists(RATIO, min_size=1, max_size=9),
+    bits=st.integers(1, 4),
+    zero=st.integers(0, 15) | st.none(),
+)
+def test_the_gradients_of_lsq_are_equations_3_and_5(ratios, bits, zero):
+    signed = zero is None
+    assume(bits > 1 or not signed)  # by sign: no grid of the paper
     low, high = grid(bits, signed)
-    # the paper's gradient stops at the last level, ours half a step beyond it, with the rounding
-    ratio = x / found[1].detach()
-    edge = (ratio.round() == ratio.round().clamp(low, high)) & (ratio != ratio.clamp(low, high))
-    assert torch.allclose(found[0].grad[~edge], wanted[0].grad[~edge])
-    if not edge.any():
-        assert torch.allclose(found[1].grad, wanted[1].grad, atol=1e-5)
+    zero = 0 if signed else min(zero, high)
+    point = torch.tensor(zero, dtype=torch.int32)
+    step = 0.5  # a power of two: v / s is exact
+    for ratio in ratios:
+        v = torch.tensor([ratio * step], requires_grad=True)
+        s = torch.tensor(step, requires_grad=True)
+        lsq(v, s, point, bits, signed, -1, 3).sum().backward()
+        if ratio <= low - zero:  # -Q_N
+            to_s, to_v = low - zero, 0
+        elif ratio >= high - zero:  # Q_P
+            to_s, to_v = high - zero, 0
+        else:
+            to_s, to_v = round(ratio) - ratio, 1
+        assert v.grad.item() == to_v
+        assert s.grad.item() == pytest.approx(to_s / (3 * high) ** 0.5, abs=1e-5)
 
 
 def test_lsq_has_a_gradient_for_each_channel():

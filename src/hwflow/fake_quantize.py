@@ -1,8 +1,9 @@
 """The operator ``hwflow::fake_quantize``: a value moved to the nearest point of a b-bit grid.
 
 It is one node in an exported graph, says its bits in its arguments, and trains by the
-straight-through estimator (Bengio et al., arXiv 1308.3432); the scale's gradient is that of LSQ
-(Esser et al., arXiv 1902.08153, eq. 3) without LSQ's own factor.
+straight-through estimator (Bengio et al., arXiv 1308.3432): the gradient passes where the rounded
+value is a level of the grid. The scale's gradient is that of LSQ (Esser et al., arXiv 1902.08153,
+eq. 3) without LSQ's own factor.
 
 Grids (b bits):
 
@@ -114,34 +115,43 @@ def keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    return (*gradients(ctx, grad), None, None, None, None)
+    to_x = None
+    if ctx.needs_input_grad[0]:
+        kept = inside(ctx, rounded=True)
+        to_x = grad if kept is None else grad * kept
+    to_scale = scale_gradient(ctx, grad, inside(ctx)) if ctx.needs_input_grad[1] else None
+    return to_x, to_scale, None, None, None, None
 
 
-def gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
-    """Return the gradients of a value and of its scale, from what :func:`keep` has kept."""
-    x, scale, zero_point, output = ctx.saved_tensors
-    inside = _inside(x, scale, zero_point, ctx.bits, ctx.signed, ctx.axis)
-    to_x = (grad if inside is None else grad * inside) if ctx.needs_input_grad[0] else None
-    if output is None:
-        return to_x, None
+def scale_gradient(ctx: Any, grad: Tensor, within: Tensor | None) -> Tensor:
+    """Return the gradient of the scale, by eq. 3, from what :func:`keep` has kept.
+
+    `within` is what :func:`inside` returns.
+    """
+    x, scale, _, output = ctx.saved_tensors
     # d out / d scale = out / scale - x / scale inside the range, out / scale where it clips
-    passed = 0 if inside is None else x * inside
+    passed = 0 if within is None else x * within
     slope = grad * (output - passed) / spread(scale, x.dim(), ctx.axis)
     others = [a for a in range(x.dim()) if a != ctx.axis]
-    return to_x, (slope.sum(others) if others else slope).reshape(scale.shape).to(scale.dtype)
+    found: Tensor = (slope.sum(others) if others else slope).reshape(scale.shape).to(scale.dtype)
+    return found
 
 
-def _inside(
-    x: Tensor, scale: Tensor, zero_point: Tensor, bits: int, signed: bool, axis: int
-) -> Tensor | None:
-    """Return where `x` does not clip; None where nothing can clip (sign only)."""
-    if signed and bits == 1:
+def inside(ctx: Any, *, rounded: bool = False) -> Tensor | None:
+    """Return where the kept value lies inside the range; None where nothing clips (sign only).
+
+    Inside is between the ends of the grid, without them (eq. 3); `rounded`: what rounds to a level.
+    """
+    x, scale, zero_point, _ = ctx.saved_tensors
+    if ctx.signed and ctx.bits == 1:
         return None
-    low, high = grid(bits, signed)
-    level = torch.round(x / spread(scale, x.dim(), axis))
-    if not signed:
-        level = level + spread(zero_point, x.dim(), axis)
-    return (level >= low) & (level <= high)
+    low, high = grid(ctx.bits, ctx.signed)
+    zero = 0 if ctx.signed else spread(zero_point, x.dim(), ctx.axis)
+    ratio: Tensor = x / spread(scale, x.dim(), ctx.axis)
+    if rounded:
+        level = ratio.round() + zero
+        return (level >= low) & (level <= high)
+    return (ratio > low - zero) & (ratio < high - zero)
 
 
 fake_quantize.register_autograd(_backward, setup_context=keep)

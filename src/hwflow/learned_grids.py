@@ -4,7 +4,8 @@ Each is one node of an exported graph and has that operator's arguments in its p
 are read in the same way; only what the second argument is, and the gradients, differ.
 
 - ``hwflow::lsq``: the step is learned (Esser et al., arXiv 1902.08153). The gradient of eq. 3 is
-  multiplied by 1 / sqrt(N Q_P), N values for a step, Q_P the largest integer of the grid.
+  multiplied by 1 / sqrt(N Q_P), N values for a step, Q_P the largest integer of the grid; that of x
+  passes where -Q_N < x / step < Q_P (eq. 5).
 - ``hwflow::pact``: the second argument is the level alpha at which a half-wave is clipped (Choi et
   al., arXiv 1805.06085, eq. 1 to 3): d out / d alpha = 1 where x >= alpha, else 0; the gradient of
   x passes where 0 <= x < alpha.
@@ -22,7 +23,15 @@ import torch
 from torch import Tensor, nn
 
 from hwflow.errors import HwflowError
-from hwflow.fake_quantize import check_bits, fake_quantize, gradients, grid, keep, spread
+from hwflow.fake_quantize import (
+    check_bits,
+    fake_quantize,
+    grid,
+    inside,
+    keep,
+    scale_gradient,
+    spread,
+)
 
 FLOOR = 0.01
 """A learned scale stays above this share of where it started: a grid needs a scale above zero."""
@@ -43,9 +52,10 @@ def _keep_lsq(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _lsq_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    to_x, to_scale = gradients(ctx, grad)
-    learned = None if to_scale is None else to_scale * ctx.factor
-    return to_x, learned, None, None, None, None, None
+    within = inside(ctx)
+    to_x = grad if within is None else grad * within
+    to_scale = scale_gradient(ctx, grad, within) * ctx.factor if ctx.needs_input_grad[1] else None
+    return to_x if ctx.needs_input_grad[0] else None, to_scale, None, None, None, None, None
 
 
 @torch.library.custom_op("hwflow::pact", mutates_args=())
