@@ -53,7 +53,8 @@ def test_the_agent_is_haqs_but_for_the_repair():
     assert (ours.repair, theirs.repair) == ("ratio", "backwards")
     assert (theirs.warmup, theirs.sigma, theirs.decay, theirs.batch) == (20, 0.5, 0.99, 64)
     assert (theirs.actor_rate, theirs.critic_rate, theirs.tau) == (1e-4, 1e-3, 0.01)
-    assert (theirs.hidden, theirs.replay_episodes, theirs.hardware) == ((300, 300), 128, False)
+    assert (theirs.hidden, theirs.replay_episodes, theirs.hardware) == ((300, 300), 64, False)
+    assert theirs.reward == "points"
 
 
 def test_a_budget_out_of_reach_is_refused(net, data, tmp_path):

@@ -7,16 +7,21 @@ Implements the method of "HAQ: Hardware-Aware Automated Quantization with Mixed 
     front.pick("most accurate").build()
 
 The agent is DDPG, with the figures of HAQ's public code: networks 300-300, rates 1e-4 and 1e-3, tau
-0.01, discount 1, batches of 64, 128 episodes kept, 20 random ones, then noise of 0.5 x 0.99^episode
-on the action. An action a gives round(b_min - 0.5 + a (b_max - b_min + 1)) bits. Where a plan is
-beyond the budget, its bits are lowered until it is not: HAQ goes from the last layer backwards
-(repair "backwards"), and by default what loses least for what it saves goes first ("ratio").
+0.01, discount 1, batches of 64, 64 episodes kept (128 steps for each layer, which has two), 20
+random ones, then noise of 0.5 x 0.99^episode on the action. An episode is worth 0.1 x its points of
+accuracy, less a moving average that keeps half of itself with every batch; the state tells the bits
+of a weight from those of a tensor. An action a gives round(b_min - 0.5 + a (b_max - b_min + 1))
+bits. Where a plan is beyond the budget, its bits are lowered until it is not: HAQ goes from the
+last layer backwards (repair "backwards"), and by default what loses least for what it saves goes
+first ("ratio").
 
 Where ours differs: a tensor that several layers read is one action, which comes after the weights
-of the layer that makes it; the state has the same entries of the layer, in logarithms, beside the
-progress towards the budget; an update is made at the end of an episode, as many as it has steps;
-rewards are accuracies after calibration on validation images where HAQ trains each plan for an
-epoch; first and last layers keep 8 bits, as in HAQ.
+of the layer that makes it; the state has the same entries of the layer but the size of its input,
+in logarithms, beside the progress towards the budget; the agent learns from actions as the repair
+left them, since the reward is that of the plan they make, where HAQ's code keeps those it asked
+for; after five episodes in a row without a new plan one is random; an update is made at the end of
+an episode, as many as it has steps; rewards are accuracies after calibration on validation images
+where HAQ trains each plan for an epoch; first and last layers keep 8 bits, as in HAQ.
 """
 
 from __future__ import annotations
@@ -91,5 +96,5 @@ def agent(
     """Return HAQ's agent, which has none of HW-Flow's entries in its state."""
     return DDPG(
         seed=seed, repair=repair, losses=losses, warmup=warmup, decay=0.99, sigma=0.5,
-        replay_episodes=128, hardware=False,
+        replay_episodes=64, reward="points", hardware=False,
     )  # fmt: skip
