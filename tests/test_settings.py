@@ -1,11 +1,15 @@
 """Settings given as text: read as the types of a dataclass's fields."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
 from hwflow.errors import HwflowError
+from hwflow.plugins import load
 from hwflow.settings import pairs, typed
+from hwflow.space import Plan
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,10 @@ class Solver:
     hidden: tuple[int, ...] = (300, 300)
     mutation: float | None = None
     widths: list[int] = field(default_factory=list)
+    keep: Path | str | None = None
+    losses: tuple[tuple[float, ...], ...] = ()
+    by_choice: Mapping[str, Sequence[float]] | None = None
+    first: tuple[Plan, ...] = ()
 
 
 def test_pairs_are_read() -> None:
@@ -45,6 +53,7 @@ def test_what_is_no_pair_is_refused(text: str) -> None:
         ("mutation", "0.25", 0.25),
         ("mutation", "none", None),
         ("widths", "8,16", (8, 16)),
+        ("keep", "agent.safetensors", "agent.safetensors"),
     ],
 )
 def test_text_becomes_what_the_field_is(name: str, text: str, value: object) -> None:
@@ -77,8 +86,28 @@ def test_unknown_settings_are_answered_with_the_known_ones() -> None:
         typed(Solver, {"warmups": "3"}, taken=("seed",))
     assert str(caught.value) == (
         "Solver has no setting 'warmups'. Did you mean 'warmup'? "
-        "It has agent, warmup, sigma, hardware, hidden, mutation, widths."
+        "It has agent, warmup, sigma, hardware, hidden, mutation, widths, keep."
     )
+
+
+@pytest.mark.parametrize("name", ["losses", "by_choice", "first"])
+def test_tables_and_plans_are_no_settings(name: str) -> None:
+    with pytest.raises(HwflowError, match=f"{name} of Solver is a table or a list of plans"):
+        typed(Solver, {name: "1,2"})
+
+
+@pytest.mark.parametrize(("solver", "name"), [
+    ("ddpg", "losses"), ("ddpg", "first"), ("milp", "losses"), ("nsga2", "first"),
+])  # fmt: skip
+def test_tables_and_plans_of_solvers_are_no_settings(solver: str, name: str) -> None:
+    with pytest.raises(HwflowError, match=f"{name} of {solver} is a table or a list of plans"):
+        typed(load("solvers", solver), {name: "1,2"}, taken=("seed",))
+
+
+def test_paths_and_lists_of_numbers_of_solvers_are_settings() -> None:
+    given = {"start": "a.safetensors", "hidden": "64,64", "reward": "points", "repair": "ratio"}
+    assert typed(load("solvers", "ddpg"), given) == given | {"hidden": (64, 64)}
+    assert typed(load("solvers", "nsga2"), {"mutation": "0.1"}) == {"mutation": 0.1}
 
 
 def test_what_is_set_elsewhere_is_no_setting() -> None:

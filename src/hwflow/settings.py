@@ -31,15 +31,21 @@ def typed(part: type, given: Mapping[str, Any], taken: Sequence[str] = ()) -> di
     """Return settings of a dataclass, those that are text read as the types of its fields.
 
     `taken` are fields that are set in another way. HwflowError names the known fields for a name
-    that is none of them, and what is expected for a value that does not fit.
+    that is none of them, and what is expected for a value that does not fit; fields that hold more
+    than a number or a word, or a list of these, are no settings.
     """
     own = dataclasses.fields(part) if dataclasses.is_dataclass(part) else ()
     fields = {field.name: field for field in own if field.init}
-    known = [name for name in fields if name not in taken]
+    known = [name for name, field in fields.items() if name not in taken and _plain(field)]
     label = getattr(part, "name", part.__name__)
     for name in given:
         if not known:
             raise HwflowError(f"{label} has no settings: leave {name} out.")
+        if name in fields and name not in (*known, *taken):
+            raise HwflowError(
+                f"{name} of {label} is a table or a list of plans, which is no setting to be "
+                f"written here. Settings are {', '.join(known)}. Give it in Python."
+            )
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             ask = f" Did you mean {near[0]!r}?" if near else ""
@@ -65,14 +71,36 @@ def _read(field: dataclasses.Field[Any], value: Any, label: str) -> Any:
     return found if several else found[0]
 
 
+def _plain(field: dataclasses.Field[Any]) -> bool:
+    """Whether a field holds a number, a word or a path, or a list of numbers or words."""
+    default = _default(field)
+    if isinstance(default, tuple | list) and default:
+        return all(isinstance(item, int | float | str) for item in default)
+    if isinstance(default, int | float | str):
+        return True
+    text = field.type if isinstance(field.type, str) else _written(field.type)
+    items = re.sub(r"\b(?:tuple|list|Sequence)\[([^\[\]]*)\]", r"\1", text)
+    return "[" not in items and set(re.findall(r"\w+", items)) <= _PLAIN
+
+
+def _written(kind: Any) -> str:
+    """Return an annotation as in a source file, without the names of modules."""
+    if type(kind) is type:
+        return str(kind.__name__)
+    return re.sub(r"\w+\.(?=\w)", "", repr(kind))
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    made = field.default_factory
+    return field.default if made is dataclasses.MISSING else made()
+
+
 def _kind(field: dataclasses.Field[Any]) -> tuple[type, bool]:
     """Return the type of a field, or of its items, and whether it is a tuple of them.
 
     The default says so, and where that is None the annotation.
     """
-    default = field.default
-    if field.default_factory is not dataclasses.MISSING:
-        default = field.default_factory()
+    default = _default(field)
     if isinstance(default, tuple | list) and default:
         return type(default[0]), True
     for kind in (bool, int, float, str):
@@ -90,5 +118,7 @@ def _as(kind: type, text: str) -> Any:
         return _WORDS[text.lower()]
     return kind(text)
 
+
+_PLAIN = {"bool", "int", "float", "str", "Path", "None"}
 
 _NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
