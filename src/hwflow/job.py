@@ -35,7 +35,7 @@ SENSITIVITY = "-sensitivity.json"
 """After the name of a run folder: single changes that were measured before the search."""
 
 SEEDS = 20
-"""Plans that a solver gets from a file of sensitivities: half of a population."""
+"""First plans that a solver without a population gets from sensitivities."""
 
 MIN_KEEP = 0.25
 """The least share of channels that is kept where nothing else is said."""
@@ -348,29 +348,30 @@ class Parts:
     def solver(self) -> Any:
         """The solver, with its settings."""
         job, make = self.job, plugins.load("solvers", self.job.solver)
-        given = solver_settings(job.solver, job.set)
-        if job.seeded is not None:
-            given |= self._taught(job.seeded, make)
-        return make(seed=job.seed, **given)
+        made = make(seed=job.seed, **solver_settings(job.solver, job.set))
+        return made if job.seeded is None else replace(made, **self._taught(job.seeded, made))
 
-    def _taught(self, given: str, solver: type) -> dict[str, Any]:
+    def _taught(self, given: str, solver: Any) -> dict[str, Any]:
         """Return what a solver takes of sensitivities: all losses, or first plans that are best.
 
-        Raises HwflowError for a solver that takes neither, or a file of another space.
+        An agent that repairs by the best ratio takes losses, any other first plans. Raises
+        HwflowError for a solver that takes neither, or a file of another space.
         """
-        takes = solver.__dict__.get("__dataclass_fields__", {})
+        takes = getattr(solver, "__dataclass_fields__", {})
         if "losses" not in takes and "first" not in takes:
             raise HwflowError(
-                f"The solver {self.job.solver!r} does not begin with sensitivities. Use nsga2 or "
-                "milp, or leave them out."
+                f"The solver {self.job.solver!r} does not begin with sensitivities. Use nsga2, "
+                "milp or ddpg, or leave them out."
             )
         from hwflow.solvers.surrogate import seeds
 
-        found = self._measured(int(given)) if given.isdecimal() else Sensitivity.read(given)
-        found.check(self.space)
-        if "losses" in takes:
-            return {"losses": found.by_choice()}
-        return {"first": seeds(self.problem, found.table(), SEEDS)}
+        read = self._measured(int(given)) if given.isdecimal() else Sensitivity.read(given)
+        found = read.check(self.space)
+        if "losses" in takes and getattr(solver, "repair", "ratio") == "ratio":
+            by_row = isinstance(solver.losses, tuple)
+            return {"losses": found.table() if by_row else found.by_choice()}
+        count = solver.population // 2 if "population" in takes else SEEDS
+        return {"first": seeds(self.problem, found.table(), max(1, count))}
 
     def _measured(self, images: int) -> Sensitivity:
         """Return sensitivities on validation images, measured now or before."""

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -10,6 +11,7 @@ from hwflow.data import Split
 from hwflow.data.sources import TensorSource
 from hwflow.edits.prune import prune
 from hwflow.edits.quantize import quantize
+from hwflow.edits.resize import resize
 from hwflow.errors import DataError, HwflowError
 from hwflow.quality.sensitivity import Sensitivity, pair_error, sensitivities
 from hwflow.space import Space
@@ -86,6 +88,49 @@ def test_the_table_of_another_base_plan_is_zero_there():
     assert all(row[0] == 0 for row in found.loss)
     before, after = loss_of(base)[0], loss_of(swapped(base, (1, 2)))[0]
     assert found.loss[1][2] == pytest.approx(after - before, abs=2e-5)
+
+
+def test_around_another_base_plan_the_answers_of_the_default_one_are_still_the_target(tmp_path):
+    base = tuple(0 for _ in space().choices)
+    file = tmp_path / "around.json"
+    found = sensitivities(space(), split(), images=IMAGES, base=base, file=file)
+    for place, choice in enumerate(space().choices):
+        for option in range(len(choice.options)):
+            rise = divergence_of(swapped(base, (place, option))) - divergence_of(base)
+            assert found.divergence[place][option] == pytest.approx(rise, abs=2e-5)
+    assert min(min(row) for row in found.divergence) < 0  # more bits bring the answers back
+    assert sensitivities(space(), split(), images=IMAGES, base=base, file=file) == found
+    pairs = pair_error(found, space(), split(), pairs=3)
+    for both, apart in zip(pairs.pairs, pairs.divergence, strict=True):
+        rise = divergence_of(swapped(base, *both)) - divergence_of(base)
+        assert apart == pytest.approx(rise, abs=2e-5)
+
+
+def test_choices_of_the_machine_are_zeros_that_no_file_holds(tmp_path):
+    file = tmp_path / "found.json"
+    net = network("residual", "depthwise")
+
+    def varied(*rows):
+        return space() + resize(net, "bitfusion", {"array.rows": rows})
+
+    found = sensitivities(varied(8, 16), split(), images=IMAGES, batch=2, file=file)
+    held = Sensitivity.read(file)
+    assert held == replace(measured(), spent=held.spent)
+    assert found.divergence == (*held.divergence, (0.0, 0.0))
+    assert (found.names[-1], found.options[-1]) == ("machine:array.rows", (8, 16))
+    again = sensitivities(varied(4, 8, 16), split(), images=IMAGES, batch=2, file=file)
+    assert again.divergence == (*held.divergence, (0.0,) * 3)
+    assert again == held.check(varied(4, 8, 16))
+    assert found.check(varied(4, 8, 16)) == again
+    assert held.check(space()) == held
+    assert found.check(varied(8, 16)) == found
+    assert pair_error(held, varied(8, 16), split(), pairs=3).mean >= 0
+
+
+def test_a_table_keeps_the_machine_of_its_base_plan():
+    both = space() + resize(network("residual", "depthwise"), "bitfusion", {"array.rows": (8, 16)})
+    base = (*(0 for _ in space().choices), 0)
+    assert sensitivities(both, split(), images=IMAGES, base=base).base == base
 
 
 def test_shared_prefixes_save_work_and_parts_give_the_same():

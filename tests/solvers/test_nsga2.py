@@ -208,6 +208,16 @@ def test_it_finds_most_of_the_true_front_again_and_again() -> None:
     assert front.hypervolume(exact.reference) > 0.75 * exact.hypervolume()
 
 
+def test_too_many_given_plans_are_thinned_out_evenly_and_leave_the_uniform_ones() -> None:
+    problem = toy_problem()
+    given = tuple((*(1, 0) * 5, *last) for last in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)])
+    first = asked(problem, NSGA2(population=8, first=given))[:8]
+    assert set(problem.space.uniform()) <= set(first)
+    assert [given.index(plan) for plan in first if plan in given] == [0, 1, 2, 4, 5]
+    few = asked(problem, NSGA2(population=4, first=given))[:4]
+    assert [given.index(plan) for plan in few if plan in given] == [0, 5]
+
+
 def test_given_plans_stand_in_the_first_population_and_in_the_settings():
     problem = toy_problem()
     given = ((1, 0) * 6, (2, 1) * 6)

@@ -1,14 +1,16 @@
 """What a network answers when one choice leaves a plan, for every option of every choice.
 
     found = sensitivities(space, data.val, images=500, file="sensitivity.json")
-    found.divergence[place][option]  # of the answers from those of the base plan
+    found.divergence[place][option]  # of the answers from those of the default plan
     found.loss[place][option]        # cross-entropy with the option, less that of the base plan
 
 The changes of the mean cross-entropy and of the top-1 accuracy on labelled images come with the
 divergence. That is what adds up: a network that is too sure of itself has less cross-entropy when
-an option merely blurs its answers, and such gains vanish when options come together.
+an option merely blurs its answers, and such gains vanish when options come together. It is that
+from the answers of the default plan, also where changes are measured around another one: there a
+change may bring the answers back, and lose less than nothing.
 
-Graphs, such as those of quantised plans, are run from where they differ from the base plan's
+Graphs, such as those of quantised plans, are run from where they differ from the default plan's
 (:mod:`hwflow.quality.prefix`), other networks as a whole.
 
 A search adds such changes up (:mod:`hwflow.solvers.surrogate`), as HANT does for replaced
@@ -21,7 +23,7 @@ import hashlib
 import json
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,16 +59,28 @@ def sensitivities(
     """Measure what each option of each choice does when all others are as in the base plan.
 
     `base` is the default plan where none is given. Changes of choices that it makes inactive, or
-    that change the machine only, are 0. `budget` bounds the bytes of activations that are kept.
+    that change the machine only, are 0; the latter are not in the file, which serves any machine.
+    `budget` bounds the bytes of activations that are kept.
     With a `file` every change is kept as it is measured: the same call goes on after it was
     stopped, and returns at once what is finished. Raises HwflowError for a file of another network,
     space, base plan or images, and for a space without a network.
     """
-    start = space.canonical(space.default if base is None else base)
+    start = space.check(space.default if base is None else base)
+    own = space.of_network
+    found = _measured(own, split, start[: len(own)], images, batch, budget, file, progress)
+    return replace(found.check(space), base=(*found.base, *start[len(own) :]))
+
+
+def _measured(
+    space: Space, split: AnySplit, base: Plan, images: int, batch: int, budget: int,
+    file: Path | str | None, progress: Progress | None,
+) -> Sensitivity:  # fmt: skip
+    """Measure the changes of a space without choices of the machine."""
+    start = space.canonical(base)
     journal = Journal(file, _identity(space, split, start, images, batch, budget))
     if journal.finished and file is not None:
-        return Sensitivity.read(file).check(space)
-    replay = Replay(space, start, split, images, batch, budget)
+        return Sensitivity.read(file)
+    replay = Replay(space, space.default, split, images, batch, budget)  # the answers to keep
     changes = _changes(space, start)
     wanted: list[Change | None] = [None, *changes]
     sums: dict[Change | None, list[Sums]] = {change: [] for change in wanted}
@@ -134,22 +148,22 @@ def pair_error(
 
     Raises HwflowError for sensitivities of another space, or when there is no pair.
     """
-    found.check(space)
+    found = found.check(space)
     drawn = _pairs(space, found.base, pairs, seed)
-    replay = Replay(space, found.base, split, found.images, batch, budget)
-    plans = [space.canonical(_with(found.base, *both)) for both in drawn]
+    replay = Replay(space, space.default, split, found.images, batch, budget)
+    plans = [found.base, *(space.canonical(_with(found.base, *both)) for both in drawn)]
     sums: list[list[Sums]] = [[] for _ in plans]
     for part in range(replay.parts):  # outside: what plans share is known for one part at a time
         for number, plan in enumerate(plans):
             sums[number].append(replay.sums(part, plan))
             if progress is not None:
                 progress(part * len(plans) + number + 1, replay.parts * len(plans))
-    means = [_mean(own) for own in sums]
+    base, *means = (_mean(own) for own in sums)
     return PairError(
         tuple(drawn),
         tuple(mean.loss - found.base_loss for mean in means),
         tuple(sum(found.loss[p][o] for p, o in both) for both in drawn),
-        tuple(mean.divergence for mean in means),
+        tuple(mean.divergence - base.divergence for mean in means),
         tuple(sum(found.divergence[p][o] for p, o in both) for both in drawn),
         tuple(mean.accuracy - found.base_accuracy for mean in means),
         tuple(sum(found.accuracy[p][o] for p, o in both) for both in drawn),
@@ -242,7 +256,8 @@ def _identity(
         "network": state_digest(network.module),
         "calibration": hashlib.sha256(calibration.contiguous().numpy().tobytes()).hexdigest(),
         "space": _sha([parts, space.describe(), space.workload.digest()]),
-        "base plan": _sha(base),
+        # around another plan, divergences were once from that plan's answers
+        "base plan": _sha(base if base == space.default else [base, "default's answers"]),
         "choice of images": _sha([split.digest, images]),
         "batch or budget": _sha([batch, budget]),
         "kind of figures": _sha(Sums._fields),

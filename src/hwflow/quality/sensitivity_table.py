@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,7 +48,8 @@ class Sensitivity:
     """Of the choices."""
     options: tuple[tuple[Value, ...], ...]
     divergence: tuple[Row, ...]
-    """Of the answers from the base plan's: Kullback-Leibler divergence, nats, 0 or more."""
+    """Rise of the Kullback-Leibler divergence of the answers from the default plan's, nats; 0 at
+    the base plan's options. Below 0 only where that is not the default plan."""
     loss: tuple[Row, ...]
     """Rise of the cross-entropy; 0 at the base plan's options, below 0 where a change helps."""
     accuracy: tuple[Row, ...]
@@ -81,15 +82,33 @@ class Sensitivity:
         return sum(row[o] for row, o in zip(self.table(figure), plan, strict=True))
 
     def check(self, space: Space) -> Sensitivity:
-        """Return itself; HwflowError when it is of other choices than those of a space."""
-        own = dict(zip(self.names, self.options, strict=True))
-        others = {choice.name: choice.options for choice in space.choices}
+        """Return it for a space: zeros for choices of the machine, which change no answer.
+
+        Raises HwflowError when it is of other choices of the network than the space.
+        """
+        machine = space.of_machine
+        varied = {choice.name for choice in machine.choices}
+        own = {n: o for n, o in zip(self.names, self.options, strict=True) if n not in varied}
+        others = {choice.name: choice.options for choice in space.of_network.choices}
         if list(own.items()) != list(others.items()):
             raise HwflowError(
                 f"The sensitivities are of other choices than the space: {_difference(own, others)}"
                 ". Measure them for this space, with the same network and bits."
             )
-        return self
+        return self._beside(machine, len(own))
+
+    def _beside(self, machine: Space, own: int) -> Sensitivity:
+        """Return its first `own` choices, and behind them zeros for those of a machine."""
+        zeros = tuple((0.0,) * len(choice.options) for choice in machine.choices)
+        return replace(
+            self,
+            base=(*self.base[:own], *machine.default),
+            names=(*self.names[:own], *(choice.name for choice in machine.choices)),
+            options=(*self.options[:own], *(choice.options for choice in machine.choices)),
+            divergence=(*self.divergence[:own], *zeros),
+            loss=(*self.loss[:own], *zeros),
+            accuracy=(*self.accuracy[:own], *zeros),
+        )
 
     def write(self, path: Path | str) -> None:
         """Write a JSON file that :meth:`read` reads, in one step."""

@@ -3,8 +3,9 @@
 Integer genomes (option indices), uniform crossover, mutation by a step or a reset, survival of the
 best of parents and offspring by rank and crowding. Limits are constraints (Deb's rules: less excess
 wins among the infeasible), so plans beyond them are ranked without being evaluated. The first
-population is the default plan, one that meets the limits, the uniform and random ones; a plan is
-never asked for twice.
+population is the default plan, one that meets the limits, those it is given, the uniform and random
+ones; where there are too many, the given and the uniform are thinned out evenly. A plan is never
+asked for twice.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from hwflow.problem import Problem
 from hwflow.reach import feasible_plan
 from hwflow.solvers import Evaluate
 from hwflow.solvers.random import shuffled_plans
+from hwflow.solvers.surrogate import spread
 from hwflow.space import Plan, Space
 
 UNKNOWN = 0.0
@@ -106,9 +108,13 @@ class NSGA2:
     def _first(self, problem: Problem, fresh: Iterator[Plan]) -> list[Plan]:
         """Return the first population: the plans that need no luck to be found, then random."""
         space = problem.space
-        given = [space.canonical(plan) for plan in self.first]
-        sure = [space.default, feasible_plan(problem), *given, *space.uniform()]
-        known = list(dict.fromkeys(sure))[: self.population]
+        sure = dict.fromkeys([space.default, feasible_plan(problem)])
+        plans = dict.fromkeys(map(space.canonical, self.first))
+        given = [plan for plan in plans if plan not in sure]
+        uniform = [plan for plan in space.uniform() if plan not in {*sure, *given}]
+        room = max(0, self.population - len(sure))
+        kept = spread(given, max(room - len(uniform), (room + 1) // 2))
+        known = [*sure, *kept, *spread(uniform, room - len(kept))]
         rest = islice((p for p in fresh if p not in known), self.population - len(known))
         return [*known, *rest]
 

@@ -179,7 +179,7 @@ def seeds(problem: Problem, table: Losses, count: int) -> tuple[Plan, ...]:
         if len(found) >= count:
             break
         rungs = 2 * rungs - 1
-    return tuple(_spread(list(found), count))
+    return tuple(spread(list(found), count))
 
 
 def gaps(problem: Problem, table: Losses, front: Sequence[Trial] | Front) -> list[Gap]:
@@ -277,8 +277,8 @@ def _interleaved(fronts: Sequence[Sequence[Plan]]) -> Iterator[list[Plan]]:
         yield [front[number] for front in fronts if number < len(front)]
 
 
-def _spread(plans: list[Plan], count: int) -> list[Plan]:
+def spread(plans: Sequence[Plan], count: int) -> list[Plan]:
     """Return `count` of the plans, evenly spread, the first and the last among them."""
     if len(plans) <= count:
-        return plans
+        return list(plans)
     return [plans[round(i)] for i in np.linspace(0, len(plans) - 1, count)]
