@@ -179,6 +179,7 @@ class Sameness:
         return "1"
 
 
+@pytest.mark.filterwarnings("ignore:The agent has learnt nothing")
 def test_a_search_over_bits_and_training_goes_on_where_it_stopped(
     net: Network, batches: Any, tmp_path: Path
 ) -> None:

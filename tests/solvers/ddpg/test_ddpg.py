@@ -6,6 +6,7 @@ import random
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
+from math import inf, nan
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from toy import ToyQuality, toy_problem
 
 from hwflow.cost import Limits
 from hwflow.errors import HwflowError
-from hwflow.loop import search
+from hwflow.loop import Progress, search
 from hwflow.solvers.ddpg import DDPG
 from hwflow.solvers.ddpg.environment import EXECUTED, Walk
 from hwflow.solvers.ddpg.learner import Exploration, learner
@@ -53,6 +54,7 @@ def test_it_keeps_limits_without_wasted_plans(tmp_path: Path) -> None:
     assert all(trial.total["latency_s"] <= 1.2e-2 for trial in front.trials)
 
 
+@pytest.mark.filterwarnings("ignore:The agent has learnt nothing")
 def test_it_writes_nothing_beside_the_study(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,6 +72,7 @@ def two_threads() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("two_threads")
+@pytest.mark.filterwarnings("ignore:The agent has learnt nothing")
 def test_generators_and_threads_are_left_as_they_were() -> None:
     before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()
     search(toy_problem(length=2), ToyQuality(), small(), evaluations=6)
@@ -174,6 +177,17 @@ def test_noise_narrows_after_the_warm_up() -> None:
         ({"warmup": -1}, "warmup must be 0 or more"),
         ({"tau": 2.0}, "tau lies from 0 to 1"),
         ({"sigma": -1.0}, "sigma is a width"),
+        ({"sigma": nan}, "sigma is a width"),
+        ({"sigma": inf}, "sigma is a width"),
+        ({"step_price": nan}, "step_price is 0 or more"),
+        ({"exponent": nan}, "exponent is a number"),
+        ({"actor_rate": 0.0}, "actor_rate is a learning rate above 0"),
+        ({"critic_rate": nan}, "critic_rate is a learning rate above 0"),
+        ({"critic_rate": inf}, "critic_rate is a learning rate above 0"),
+        ({"hidden": (64, 0)}, r"each 1 or more, not \(64, 0\)"),
+        ({"hidden": ()}, "each 1 or more"),
+        ({"seed": -1}, "seed lies from 0"),
+        ({"seed": 2**32}, "seed lies from 0"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, float], words: str) -> None:
@@ -183,8 +197,24 @@ def test_settings_out_of_range_are_refused(settings: dict[str, float], words: st
 
 @pytest.mark.parametrize("key", ["agent", "repair", "reward"])
 def test_unknown_names_are_refused_with_the_known_ones(key: str) -> None:
-    with pytest.raises(HwflowError, match="nonsense"):
-        search(toy_problem(length=2), ToyQuality(), small(**{key: "nonsense"}), evaluations=3)
+    with pytest.raises(HwflowError, match=f"Unknown {key} 'nonsense'.*Known"):
+        small(**{key: "nonsense"})
+
+
+def test_a_run_within_its_warm_up_says_that_nothing_was_learnt() -> None:
+    problem = toy_problem(length=3)
+    with pytest.warns(UserWarning, match=r"learnt nothing: it learns after 100 episodes.*warmup"):
+        search(problem, ToyQuality(), DDPG(hidden=(8, 8)), evaluations=8)
+    search(problem, ToyQuality(), small(), evaluations=9)  # silent
+
+
+def test_a_run_that_is_interrupted_says_nothing_of_it() -> None:
+    def stop(progress: Progress) -> None:
+        if progress.evaluated == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        search(toy_problem(length=3), ToyQuality(), small(), evaluations=9, on_trial=stop)
 
 
 def test_its_settings_are_all_that_decides() -> None:

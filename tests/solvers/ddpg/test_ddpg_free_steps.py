@@ -144,6 +144,7 @@ def test_the_walk_pays_for_the_training_it_asks_for() -> None:
     assert worth == pytest.approx([0.9, 0.85, 0.7])
 
 
+@pytest.mark.filterwarnings("ignore:The agent has learnt nothing")
 def test_a_stopped_search_with_a_price_goes_on_to_the_same_trials(tmp_path: Path) -> None:
     solver, quality = small(3, step_price=0.05), ToyQuality(noise=0.01)
     whole = search(problem_of(), quality, solver, tmp_path / "a", evaluations=14)

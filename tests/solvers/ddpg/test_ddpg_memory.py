@@ -14,6 +14,8 @@ from hwflow.loop import search
 from hwflow.solvers.ddpg import DDPG
 from hwflow.study import Study
 
+pytestmark = pytest.mark.filterwarnings("ignore:The agent has learnt nothing")
+
 SMALL = {"hidden": (16, 16), "warmup": 4, "batch": 8}
 
 
@@ -95,3 +97,29 @@ def test_an_agent_of_a_state_of_another_size_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(HwflowError, match=r"none\.safetensors cannot be read"):
         DDPG(start=tmp_path / "none.safetensors").settings()
+
+
+@pytest.mark.parametrize("place", ["/proc/none/agent.safetensors", ".", "file/agent.safetensors"])
+def test_a_file_that_cannot_be_written_is_refused_before_the_search(
+    place: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(HwflowError, match=r"agent cannot be kept in .*\(keep\)"):
+        DDPG(keep=tmp_path / place)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_that_is_made_later_may_keep_an_agent(tmp_path: Path) -> None:
+    DDPG(keep=tmp_path / "new" / "run" / "agent.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_agent_that_begins_with_another_and_has_no_warm_up_may_learn_nothing(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    kept, problem = tmp_path / "agent.safetensors", toy_problem(length=2)
+    search(problem, ToyQuality(), DDPG(**SMALL, keep=kept), evaluations=4)
+    assert len(recwarn) == 1
+    eager = DDPG(**SMALL | {"warmup": 0}, start=kept, first=(problem.space.default,) * 4)
+    search(problem, ToyQuality(), eager, evaluations=2)
+    assert len(recwarn) == 1

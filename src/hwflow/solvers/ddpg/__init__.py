@@ -15,19 +15,23 @@ Source of the state and the levels: HW-Flow (LITES 8(1):3, 2022), as described i
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
-from hwflow.errors import HwflowError
+from hwflow.errors import HwflowError, unknown_name
 from hwflow.problem import Problem
 from hwflow.solvers import Evaluate
+from hwflow.solvers.ddpg.rewards import RewardName
+from hwflow.solvers.ddpg.wall import Repair
 from hwflow.space import Plan
 
-if TYPE_CHECKING:
-    from hwflow.solvers.ddpg.learner import AgentName
-    from hwflow.solvers.ddpg.rewards import RewardName
-    from hwflow.solvers.ddpg.wall import Repair
+AgentName = Literal["ddpg", "td3", "sac"]
+
+SEEDS = 2**32
+"""Seeds are below this, as NumPy's are."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,8 @@ class DDPG:
     step_price: float = 0.0
     """How much the reward falls by the longest fine-tuning to choose, and in proportion by less."""
     warmup: int = 100
-    """Random episodes before learning begins."""
+    """Random episodes before learning begins. A run that is no longer than them is a random search,
+    and warns of it; one that goes on with more evaluations begins to learn."""
     sigma: float = 0.5
     decay: float = 0.95
     hidden: tuple[int, ...] = (300, 300)
@@ -71,6 +76,11 @@ class DDPG:
     """Where to write the agent's weights (.safetensors) when the run ends."""
 
     def __post_init__(self) -> None:
+        for kind, known in (("agent", AgentName), ("repair", Repair), ("reward", RewardName)):
+            if getattr(self, kind) not in get_args(known):
+                raise HwflowError(unknown_name(kind, getattr(self, kind), get_args(known)))
+        if not 0 <= self.seed < SEEDS:
+            raise HwflowError(f"DDPG's seed lies from 0 to {SEEDS - 1:,}, not {self.seed}.")
         for key, least in (("warmup", 0), ("batch", 1), ("replay_episodes", 1)):
             if getattr(self, key) < least:
                 raise HwflowError(
@@ -79,10 +89,21 @@ class DDPG:
         for key in ("tau", "discount", "decay"):
             if not 0 <= getattr(self, key) <= 1:
                 raise HwflowError(f"DDPG's {key} lies from 0 to 1, not {getattr(self, key)}.")
-        if self.sigma < 0:
+        for key in ("actor_rate", "critic_rate"):
+            if not (isfinite(rate := getattr(self, key)) and rate > 0):
+                raise HwflowError(f"DDPG's {key} is a learning rate above 0, not {rate}.")
+        if not self.hidden or min(self.hidden) < 1:
+            raise HwflowError(
+                f"DDPG's hidden are the sizes of its layers, each 1 or more, not {self.hidden}."
+            )
+        if not (isfinite(self.sigma) and self.sigma >= 0):
             raise HwflowError(f"DDPG's sigma is a width, 0 or more, not {self.sigma}.")
-        if self.step_price < 0:
+        if not isfinite(self.exponent):
+            raise HwflowError(f"DDPG's exponent is a number, such as -0.07, not {self.exponent}.")
+        if not (isfinite(self.step_price) and self.step_price >= 0):
             raise HwflowError(f"DDPG's step_price is 0 or more, not {self.step_price}.")
+        if self.keep is not None:
+            check_writable(Path(self.keep))
 
     def settings(self) -> dict[str, Any]:
         """Return everything that decides what it asks for."""
@@ -110,4 +131,18 @@ def digest(path: Path | str) -> str:
         raise HwflowError(
             f"The agent {path} cannot be read: {error.strerror}. Give the file that DDPG(keep=...) "
             "wrote, or start without one."
+        ) from error
+
+
+def check_writable(path: Path) -> None:
+    """Raise HwflowError where a file cannot be written; leaves nothing behind."""
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(None, "it is a folder")
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise HwflowError(
+            f"The agent cannot be kept in {path}: {error.strerror}. Give a file in a folder that "
+            "may be written to (keep), or leave it out."
         ) from error

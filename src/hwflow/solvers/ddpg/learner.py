@@ -8,27 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from scipy.stats import truncnorm
 from stable_baselines3 import DDPG, SAC, TD3
 from stable_baselines3.common.logger import Logger
 
-from hwflow.errors import HwflowError, unknown_name
+from hwflow.solvers.ddpg import AgentName
 from hwflow.solvers.ddpg.environment import Walk
 from hwflow.solvers.ddpg.replay import EpisodeReplay
 
-AgentName = Literal["ddpg", "td3", "sac"]
-
 STALE = 5
 """Episodes in a row without a new plan after which one is walked at random."""
-
-
-def check_agent(name: str) -> None:
-    """Raise HwflowError for an agent that does not exist."""
-    if name not in get_args(AgentName):
-        raise HwflowError(unknown_name("agent", name, get_args(AgentName)))
 
 
 @dataclass(frozen=True)
@@ -77,6 +69,11 @@ def learner(
     agent.rates = (actor_rate, critic_rate)
     agent.set_logger(Logger(None, []))  # its own logger would write a folder for every run
     return agent
+
+
+def untaught(agent: Any) -> bool:
+    """Tell whether an agent has learnt nothing: every walk was random, or along given plans."""
+    return bool(agent._n_updates == 0)
 
 
 def _exploring(

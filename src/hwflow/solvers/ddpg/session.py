@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -14,10 +15,9 @@ from hwflow.problem import Problem
 from hwflow.running import seeded
 from hwflow.solvers import Evaluate
 from hwflow.solvers.ddpg.environment import Walk
-from hwflow.solvers.ddpg.learner import Exploration, check_agent, learner
+from hwflow.solvers.ddpg.learner import Exploration, learner, untaught
 from hwflow.solvers.ddpg.memory import load_agent, save_agent
 from hwflow.solvers.ddpg.rewards import Reward
-from hwflow.solvers.ddpg.wall import check_repair
 from hwflow.solvers.steps import actions, steps_of
 
 if TYPE_CHECKING:
@@ -26,11 +26,16 @@ if TYPE_CHECKING:
 EPISODES = 10**9
 """More than any search walks; `evaluate` ends the run."""
 
+UNTAUGHT = (
+    "The agent has learnt nothing: it learns after {} episodes, which are random or along plans "
+    "given first, and the search was over by then. Go on with more evaluations, or set a shorter "
+    "warmup and search into another folder."
+)
+"""What is said of a run without an update."""
+
 
 def walk_on(solver: DDPG, problem: Problem, evaluate: Evaluate) -> None:
     """Let the agent of a solver walk over a problem until `evaluate` ends the run."""
-    check_agent(solver.agent)
-    check_repair(solver.repair)
     reward = Reward.of(solver.reward, problem, solver.exponent, solver.step_price)
     steps = steps_of(problem)
     evaluate([problem.space.default])
@@ -52,7 +57,13 @@ def walk_on(solver: DDPG, problem: Problem, evaluate: Evaluate) -> None:
             load_agent(agent, solver.start)
         try:
             agent.learn(EPISODES * len(steps), log_interval=None)
-        finally:  # `evaluate` ends the run by an exception
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException:  # so `evaluate` ends the run
+            if untaught(agent) and (solver.start is None or solver.warmup):
+                warnings.warn(UNTAUGHT.format(solver.warmup + len(solver.first)), stacklevel=2)
+            raise
+        finally:
             if solver.keep is not None:
                 save_agent(agent, solver.keep)
 
