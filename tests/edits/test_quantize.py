@@ -127,6 +127,18 @@ def test_first_and_last_layer_may_be_choices_too(net):
     assert space.parts[1].fixed == Quantize()
 
 
+@pytest.mark.parametrize("bits", [0, 17, -8, True, 8.0, "8"])
+def test_first_and_last_layers_of_bits_without_a_grid_are_refused(net, bits):
+    with pytest.raises(HwflowError, match=rf"first_last is {bits!r}.*1 to 16.*32.*None"):
+        quantize(net, (2, 4), first_last=bits)
+
+
+def test_first_and_last_layer_may_stay_in_floating_point(net):
+    space = quantize(net, (2, 4), first_last=32)
+    assert space.parts[1].fixed == Quantize()
+    assert not {"stem", "head.2"} & set(names(space, "weight_bits"))
+
+
 def test_weights_and_activations_may_have_options_of_their_own(net):
     space = quantize(net, weights=(1, 2), activations=(6,))
     assert {c.options for c in space.choices if c.name.startswith("weight")} == {(1, 2)}

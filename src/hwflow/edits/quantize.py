@@ -21,7 +21,7 @@ from hwflow.edits.match import match
 from hwflow.edits.methods import Calibration, Mend, Method, QuantizerName
 from hwflow.edits.quantizers import prepared, quantized, tensor_sites, weight_sites
 from hwflow.errors import HwflowError, unknown_name
-from hwflow.fake_quantize import check_bits
+from hwflow.fake_quantize import MAX_BITS, check_bits
 from hwflow.network import Network
 from hwflow.space import Choice, Legacy, Plan, Space, Value, plan_matrix
 from hwflow.workload import FLOAT_BITS, Layer, Workload
@@ -224,9 +224,9 @@ def quantize(
 
     `bits` are the options (1 to 16; 32 leaves an operand in floating point); `weights` and
     `activations` replace them for the one or the other, () quantises none of these. `first_last`
-    fixes the bits of the weights and inputs of the layers nothing multiplies before or after; None
-    makes them choices too. `layers` limits all this to some layers. The default of a choice is its
-    highest option. Batch normalisations are folded first.
+    fixes the bits of the weights and inputs of the layers nothing multiplies before or after (32:
+    in floating point); None makes them choices too. `layers` limits all this to some layers. The
+    default of a choice is its highest option. Batch normalisations are folded first.
 
     `quantizer` is "calibrated", "lsq", "pact" or "dorefa" (:mod:`hwflow.edits.methods`): before any
     training the first three give the same network. `calibration` takes ranges by least squared
@@ -238,6 +238,7 @@ def quantize(
     quantise.
     """
     method = Method(quantizer, calibration, mend, faithful)
+    _check_first_last(first_last)
     workload, sites = _sites(source)
     chosen = _layers(workload, layers)
     ends = _ends(workload) if first_last is not None else frozenset()
@@ -249,8 +250,8 @@ def quantize(
     free = [_choice(WEIGHT + n, weight_options) for n in named if n not in ends]
     free += [_choice(ACTIVATION + g, tensor_options) for g in groups if g not in edge_groups]
     fixed = Quantize(
-        {n: first_last for n in named if n in ends} if first_last else {},
-        {g: first_last for g in groups if g in edge_groups} if first_last else {},
+        {n: first_last for n in named if n in ends} if first_last is not None else {},
+        {g: first_last for g in groups if g in edge_groups} if first_last is not None else {},
         method=method,
     )
     if not named and not groups:
@@ -314,6 +315,18 @@ def _options(bits: Sequence[int]) -> tuple[int, ...]:
         if value != FLOAT_BITS:
             check_bits(value)
     return tuple(sorted(set(bits)))
+
+
+def _check_first_last(bits: int | None) -> None:
+    if bits is None or bits == FLOAT_BITS:
+        return
+    try:
+        check_bits(bits)
+    except HwflowError as error:
+        raise HwflowError(
+            f"first_last is {bits!r}. Allowed: bits from 1 to {MAX_BITS}, {FLOAT_BITS} to leave "
+            "first and last layers in floating point, or None to make their bits choices too."
+        ) from error
 
 
 def _choice(name: str, options: tuple[int, ...]) -> Choice:
