@@ -31,6 +31,8 @@ def test_the_file_says_how_to_repeat_it(tmp_path: Path) -> None:
         ({"bits": ("four",)}, "bits"),
         ({"model": None}, "model"),
         ({"images": 0}, "images"),
+        ({"seed": -1}, "seed: Input should be greater than or equal to 0"),
+        ({"seed": 2**32}, "seed: Input should be less than 4294967296"),
         ({"pruning": {"stride": 2}}, "pruning.stride"),
     ],
 )
