@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hwflow.errors import HwflowError, InfeasibleError
 from hwflow.extract import extract
 from hwflow.front import Front, Trial
 from hwflow.problem import Problem
+from hwflow.quality.sensitivity_table import Sensitivity
 from hwflow.recipes.hw_flowq import (
     PROMOTED,
     Refined,
@@ -23,6 +25,7 @@ from hwflow.recipes.hw_flowq import (
     quantization_space,
     shift,
 )
+from hwflow.solvers.surrogate import incumbent, rank_correlation, refined, seeds
 from hwflow.study import Study
 
 ON = "simd-16"
@@ -174,3 +177,40 @@ def test_a_seeded_search_begins_with_what_the_program_makes_of_single_changes(ne
         first = study.settings["solver"]["first"]
     assert 1 <= len(first) <= 3
     assert (tmp_path / "sensitivity.json").exists()
+
+
+def seeded(net, data, out):
+    return hw_flowq(
+        net, data, ON, out, bits=(2, 8), evaluations=20, population=8, images=20, seeded=10,
+        calibration=16, levels=("coarse", "mid"),
+    )  # fmt: skip
+
+
+def test_the_result_of_a_seeded_search_says_what_single_changes_were_worth(net, data, tmp_path):
+    found = seeded(net, data, tmp_path)
+    assert len(found.tables) == 2
+    for told, stage, one in zip(found.tables, found.stages, found.correlations, strict=True):
+        assert one == pytest.approx(rank_correlation(told, stage.ranked()))
+    assert {gap.trial.plan for gap in found.gaps} <= {trial.plan for trial in found.front}
+    assert found.gaps
+    assert all(0 <= gap.gap <= gap.proven for gap in found.gaps)
+
+
+def test_a_poor_table_is_measured_again_around_the_incumbent_of_the_level_before(
+    net, data, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("hwflow.recipes.hw_flowq.refined", partial(refined, trusted=2.0))
+    found = seeded(net, data, tmp_path)
+    coarse, mid = found.stages
+    table = Sensitivity.read(tmp_path / "sensitivity-mid.json")
+    assert table.base == incumbent(coarse.problem, coarse.ranked())
+    assert found.tables == (Sensitivity.read(tmp_path / "sensitivity.json").table(), table.table())
+    with Study.read(mid.folder) as study:
+        first = {tuple(plan) for plan in study.settings["solver"]["first"]}
+    assert set(seeds(mid.problem, table.table(), 4)) <= first
+    again = seeded(net, data, tmp_path)
+    assert [trial.plan for trial in again.front] == [trial.plan for trial in found.front]
+
+
+def test_without_single_changes_the_result_says_nothing_of_them(found):
+    assert (found.tables, found.correlations, found.gaps) == ((), (), [])

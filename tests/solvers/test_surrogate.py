@@ -166,6 +166,13 @@ def test_a_good_table_is_kept_and_a_poor_one_measured_around_the_incumbent():
     assert again.table is other
 
 
+def test_too_few_trials_tell_nothing_of_a_table_and_it_is_kept():
+    problem = small()
+    table = table_of(problem, 2)
+    kept = refined(problem, table, sampled(problem, table, -1)[:3], pytest.fail)
+    assert (kept.table, kept.correlation, kept.around) == (table, None, None)
+
+
 def test_within_limits_the_incumbent_is_the_most_accurate():
     problem = replace(small(), below=Limits(energy_j=1.0))
     trials = [

@@ -16,6 +16,13 @@ is our own definition.
    population has the front of the level before, leaner where that breaks the limits of this level.
 4. Fine: the same with the exact mapping search. The answer is the front of this level.
 
+With `seeded`, single changes are measured first, and what an integer program makes of them stands
+in the first population. Where their sums rank the plans of a level poorly, they are measured again
+around its incumbent, and the next level begins with programs on these as well.
+
+    found.correlations                               # of the sums with the accuracies, by level
+    [one.gap for one in found.gaps]                  # what the sums say could still be spared
+
 Limits and what is infeasible are checked before an image is looked at. Levels and machines share
 the accuracies through `qualities`: what a network is worth does not depend on what it is costed on.
 Percentages are of the 8-bit network, or of whatever the highest options of `bits` make.
@@ -25,6 +32,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -49,8 +57,9 @@ from hwflow.recipes.levels import (
     eased,
     limit_explained,
 )
+from hwflow.solvers.losses import Losses
 from hwflow.solvers.nsga2 import NSGA2
-from hwflow.solvers.surrogate import seeds
+from hwflow.solvers.surrogate import Gap, correlation, gaps, refined, seeds
 from hwflow.space import Plan, Space
 
 BITS = (2, 3, 4, 5, 6, 7, 8)
@@ -95,6 +104,23 @@ class Shift:
 class Refined(Stages):
     """The levels in their order, and how the front moved between them."""
 
+    tables: tuple[Losses, ...] = ()
+    """What each option of each choice loses alone, as each level was told; () without `seeded`."""
+
+    @property
+    def correlations(self) -> tuple[float | None, ...]:
+        """How well each level's table ranks its plans: Spearman's; None for too few plans."""
+        told = zip(self.tables, self.stages, strict=False)
+        return tuple(correlation(table, stage.ranked()) for table, stage in told)
+
+    @property
+    def gaps(self) -> list[Gap]:
+        """How far each point of the front lies above the best plan of its costs, by the last table.
+
+        An integer program for each point; empty without `seeded`.
+        """
+        return gaps(self.problem, self.tables[-1], self.front) if self.tables else []
+
     @property
     def front(self) -> Front:
         """The front of the last level."""
@@ -130,9 +156,9 @@ def hw_flowq(
     `below` are limits, absolute or in percent of the 8-bit network. `single` is one cost, such as
     "latency", to be least beside the accuracy; without it energy and latency are. With `seeded`,
     single changes are measured on so many images before the search, and an integer program on them
-    gives half of the first population. `images` of the validation split score a plan,
-    `calibration` of the training split set its scales. `evaluations` are divided among the levels
-    by SHARES. The levels share accuracies in the file `qualities`, by default one in `out`. Raises
+    gives half of the first population; the result says what they were worth. `images` of the
+    validation split score a plan, `calibration` of the training split set its scales. `evaluations`
+    are divided among the levels by SHARES. The levels share accuracies in the file `qualities`, by default one in `out`. Raises
     InfeasibleError when the limits are out of reach, HwflowError when `out` holds a search with
     other evaluations, levels or another seed, and DataError when splits share images.
     """
@@ -146,12 +172,16 @@ def hw_flowq(
     quality = Accuracy(data.val, limit=images)
     asked.keep(folder)
     stages: list[Stage] = []
+    tables: list[Losses] = []
     for level, budget in asked.budgets.items():
         problem = problem_at(level, space, on, below, single)
-        if stages:
-            first = promoted(problem, stages[-1].front, population)
-        else:
-            first = programmed(problem, data, seeded, population, folder) if seeded else ()
+        first = promoted(problem, stages[-1].front, population) if stages else ()
+        if seeded:
+            measure = partial(changes, space, data, seeded, folder, level)
+            table = told(stages, tables, measure)
+            if not tables or table is not tables[-1]:
+                first += seeds(problem, table, max(1, round(SEEDED * population)))
+            tables.append(table)
         solver = NSGA2(seed=seed, population=population, first=first)
         with limit_explained(level, OPERATIONS, below):
             front = loop.search(
@@ -159,16 +189,28 @@ def hw_flowq(
                 qualities=qualities, on_trial=on_trial,
             )  # fmt: skip
         stages.append(Stage(level, problem, front, folder / level))
-    return Refined(tuple(stages))
+    return Refined(tuple(stages), tuple(tables))
 
 
-def programmed(
-    problem: Problem, data: Data, images: int, population: int, out: Path
-) -> tuple[Plan, ...]:
-    """Return what an integer program makes of single changes, measured on so many images."""
-    file = out / "sensitivity.json"
-    table = sensitivities(problem.space, data.val, images=images, file=file).table()
-    return seeds(problem, table, max(1, round(SEEDED * population)))
+def told(
+    stages: Sequence[Stage], tables: Sequence[Losses], measure: Callable[[Plan | None], Losses]
+) -> Losses:
+    """Return what options lose, as the next level is told.
+
+    That is what the level before was told, or where it ranks that level's plans poorly what
+    `measure` finds around its incumbent.
+    """
+    if not stages:
+        return measure(None)
+    return refined(stages[-1].problem, tables[-1], stages[-1].ranked(), measure).table
+
+
+def changes(
+    space: Space, data: Data, images: int, out: Path, level: str, base: Plan | None
+) -> Losses:
+    """Measure single changes of a plan, by default of the one of the most bits; or read them."""
+    file = out / ("sensitivity.json" if base is None else f"sensitivity-{level}.json")
+    return sensitivities(space, data.val, images=images, base=base, file=file).table()
 
 
 def quantization_space(

@@ -203,16 +203,25 @@ def rank_correlation(table: Losses, trials: Sequence[Trial]) -> float:
     1 where the table ranks the evaluated plans as the quality does. Raises HwflowError for fewer
     than 5 evaluated plans, or where all are alike.
     """
+    found = correlation(table, trials)
+    if found is None:
+        raise HwflowError(
+            f"A rank correlation needs {FEWEST} evaluated plans that differ in quality and in what "
+            f"the table expects; there are {sum(trial.quality is not None for trial in trials)}. "
+            "Evaluate more, random ones for instance."
+        )
+    return found
+
+
+def correlation(table: Losses, trials: Sequence[Trial]) -> float | None:
+    """Return the rank correlation, or None where there are too few plans for one."""
     from scipy.stats import spearmanr
 
     known = [trial for trial in trials if trial.quality is not None]
     losses = [expected(table, trial.plan) for trial in known]
     qualities = [trial.value(QUALITY) for trial in known]
     if len(known) < FEWEST or len(set(losses)) < 2 or len(set(qualities)) < 2:
-        raise HwflowError(
-            f"A rank correlation needs {FEWEST} evaluated plans that differ in quality and in what "
-            f"the table expects; there are {len(known)}. Evaluate more, random ones for instance."
-        )
+        return None
     found = float(spearmanr([-loss for loss in losses], qualities).statistic)
     return 0.0 if isnan(found) else found
 
@@ -222,8 +231,8 @@ class Refined:
     """A table, and what it is worth."""
 
     table: Losses
-    correlation: float
-    """Of the table that was given, with the trials."""
+    correlation: float | None
+    """Of the table that was given, with the trials; None where they are too few to tell."""
     around: Plan | None
     """The plan that the table was measured around anew; None where the old one is good enough."""
 
@@ -237,11 +246,13 @@ def refined(
 ) -> Refined:
     """Return the table, or where it ranks trials poorly one measured around the incumbent.
 
+    Such a table says what brings the answers nearer to the original's from there.
+
     `measure(plan)` returns the table around a plan, such as that of
     :func:`hwflow.quality.sensitivity.sensitivities` with this base.
     """
-    found = rank_correlation(table, trials)
-    if found >= trusted:
+    found = correlation(table, trials)
+    if found is None or found >= trusted:
         return Refined(table, found, None)
     plan = incumbent(problem, trials)
     return Refined(measure(plan), found, plan)
