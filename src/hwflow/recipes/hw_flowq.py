@@ -158,9 +158,10 @@ def hw_flowq(
     single changes are measured on so many images before the search, and an integer program on them
     gives half of the first population; the result says what they were worth. `images` of the
     validation split score a plan, `calibration` of the training split set its scales. `evaluations`
-    are divided among the levels by SHARES. The levels share accuracies in the file `qualities`, by default one in `out`. Raises
-    InfeasibleError when the limits are out of reach, HwflowError when `out` holds a search with
-    other evaluations, levels or another seed, and DataError when splits share images.
+    are divided among the levels by SHARES. The levels share accuracies in the file `qualities`, by
+    default one in `out`. Raises InfeasibleError when the limits are out of reach, HwflowError when
+    `out` holds a search with other evaluations, levels or another seed, and DataError when splits
+    share images.
     """
     folder = Path(out)
     asked = Asked(evaluations, tuple(levels), seed, SHARES)
