@@ -44,6 +44,28 @@ def test_variants_are_costed_in_the_view_that_is_asked_for(
     assert row["energy_j"] == whole["energy_j"]
 
 
+def test_narrow_screens_keep_the_star(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    vary = ["--vary", "engine.lanes=32,64", "--vary", "engine.rows_buffer=512,1024,4096"]
+    code, out, _ = run(capsys, "cost", *SMALL, "--on", "bismo", *vary)
+    assert code == 0
+    assert any(line.startswith("│ * │") for line in out.splitlines())
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_variants_name_no_figure_that_their_engine_lacks(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ("cost", *SMALL, "--on", "bitfusion", "--vary", "engine=simd-16")
+    words = (*words, "--vary", "engine.word=8,16")
+    rows = json.loads(run(capsys, *words, "--json")[1])["variants"]
+    assert {"engine": "bitfusion"} in [row["choices"] for row in rows]
+    assert len(rows) == 3
+    assert "bitfusion │           - │" in run(capsys, *words)[1]
+
+
 def test_a_search_over_bits_and_machine(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     words = [
         "search", *SMALL, "--data", "digits", "--on", "bitfusion", "--quantize", "--bits", "4,8",
@@ -72,6 +94,7 @@ def test_a_search_over_bits_and_machine(capsys: pytest.CaptureFixture[str], tmp_
         (["--vary", "array.rows"], "array.rows=8,16,32"),
         (["--vary", "GLB.size=64"], "no unit"),
         (["--vary", "engine=simt-16"], "simd-16"),
+        (["--vary", "engine=eyeriss-isca16,simd-16"], "cannot be added"),
         (["--vary", "array.rows=8", "--why"], "leave --vary"),
         (["--vary", "array.rows=1:64:1", "--vary", "array.cols=1:64:1"], "fewer values"),
     ],

@@ -11,11 +11,16 @@ from toy import toy_problem
 
 from hwflow import reach
 from hwflow.cost import Costs, Limits
+from hwflow.costs.mid import Mid
+from hwflow.edits.prune import prune
+from hwflow.edits.quantize import quantize
+from hwflow.edits.resize import resize
 from hwflow.errors import HwflowError, InfeasibleError
 from hwflow.plans import distinct_plans
 from hwflow.problem import Problem
 from hwflow.reach import excess, feasible_plan, round_up
-from hwflow.space import Plan
+from hwflow.space import Plan, Space
+from hwflow.testing import toy_workload
 
 LEAST_LATENCY = 6.340608e-3
 """Of the toy problem at 2 bits throughout; all costs there add up over layers."""
@@ -154,3 +159,13 @@ def test_rounding_up_keeps_three_digits_and_never_falls_below(value: float) -> N
 
 def test_huge_spaces_are_counted_in_powers_of_ten() -> None:
     assert "10^19 plans" in message(toy_problem(Limits(latency_s=1e-9), length=20))
+
+
+@pytest.mark.parametrize("edit", [quantize, prune])
+def test_no_layer_is_named_for_a_size_of_the_machine(edit: Callable[..., Space]) -> None:
+    workload = toy_workload()
+    space = edit(workload) + resize(workload, "bitfusion", {"array.rows": (8, 16)})
+    text = message(Problem(space, "bitfusion", Mid(), Limits(area_um2=1000.0)))
+    assert "alone" not in text
+    assert "What bars it" not in text
+    assert "Raise the limit to " in text

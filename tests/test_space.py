@@ -141,6 +141,12 @@ def test_uniform_plans_give_each_value_to_all_who_have_it():
     assert space.uniform() == [(0, 1), (1, 0), (2, 1)]
 
 
+def test_uniform_plans_leave_the_machine_as_it_is():
+    bits, rows = Choice("bits", (2, 4, 8), default=2), Choice("rows", (4, 16), default=1)
+    space = Space(WORKLOAD, (LogPart("quantize", (bits,)), LogPart("resize", (rows,))))
+    assert space.uniform() == [(0, 1), (1, 1), (2, 1)]
+
+
 def test_a_split_plan_has_a_slice_for_every_part(space):
     slices = {part.kind: values for part, values in space.split((2, 1, 0))}
     assert slices == {"replace": (2,), "quantize": (1, 0)}

@@ -330,11 +330,15 @@ class Space:
         return self.canonical([rng.randrange(len(choice.options)) for choice in self.choices])
 
     def uniform(self) -> list[Plan]:
-        """Return the plans that give every choice the same value where it has that option."""
-        values = dict.fromkeys(value for c in self.choices for value in c.options)
+        """Return the plans that give every choice the same value where it has that option.
+
+        The machine stays as it is: its 4 rows are no 4 bits.
+        """
+        own, machine = self.of_network.choices, self.of_machine.default
+        values = dict.fromkeys(value for c in own for value in c.options)
         plans = [
             self.canonical(
-                [c.options.index(v) if v in c.options else c.default for c in self.choices]
+                [*(c.options.index(v) if v in c.options else c.default for c in own), *machine]
             )
             for v in values
         ]

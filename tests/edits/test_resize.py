@@ -23,6 +23,7 @@ from hwflow.extract import extract
 from hwflow.machine import load_machine
 from hwflow.machine.varied import varied
 from hwflow.models import load
+from hwflow.plans import distinct_plans
 from hwflow.problem import SIZES, Problem
 from hwflow.reach import feasible_plan
 from hwflow.space import Space
@@ -221,3 +222,71 @@ def test_machines_that_were_costed_can_be_varied_again_from_another_copy() -> No
         )
         float(machine.mac_energy_j(8, 8))
     assert found[0] == found[1]
+
+
+def both_ways(on: str, vary: dict[str, tuple[object, ...]]) -> list[Space]:
+    """Return the space of machines with the figures in either order."""
+    return [resize(chain(), on, dict(pairs)) for pairs in ([*vary.items()], [*vary.items()][::-1])]
+
+
+def costs_by_values(space: Space, on: str) -> dict[frozenset[object], float]:
+    plans = list(distinct_plans(space))
+    latency = Problem(space, on, Mid()).totals(plans)["latency_s"]
+    names = [frozenset(space.values(plan).items()) for plan in plans]
+    return dict(zip(names, latency.tolist(), strict=True))
+
+
+def test_figures_of_an_engine_are_those_of_the_one_that_is_chosen() -> None:
+    vary = {"engine": ("simd-16",), "engine.word": (8, 16)}
+    first, second = both_ways("systolic-8x8", vary)
+    assert costs_by_values(first, "systolic-8x8") == costs_by_values(second, "systolic-8x8")
+    base = load_machine("systolic-8x8")
+    for space in (first, second):
+        for word in (8, 16):
+            plan = space.plan({"machine:engine": "simd-16", "machine:engine.word": word})
+            machine = space.on_paper(plan, Design(chain(), base)).machine
+            assert (machine.engine.kind, machine.engine.word.value) == ("simd", word)
+        assert space.on_paper(space.default, Design(chain(), base)).machine == base
+
+
+@pytest.mark.parametrize("on", ["systolic-8x8", "bitfusion"])
+def test_a_figure_is_chosen_only_where_the_engine_has_it(on: str) -> None:
+    vary = {"engine": ("bitfusion", "simd-16"), "engine.word": (8, 16)}
+    for space in both_ways(on, vary):
+        base, found = load_machine(on), []
+        for plan in distinct_plans(space):
+            machine = space.on_paper(plan, Design(chain(), base)).machine
+            found.append((machine.engine.kind, getattr(machine.engine, "word", None)))
+        words = [(kind, word and word.value) for kind, word in found]
+        assert len(set(words)) == len(words)
+        assert {("bit-fusion", None), ("simd", 8), ("simd", 16)} <= set(words)
+        other = space.plan({"machine:engine": "bitfusion", "machine:engine.word": 8})
+        assert space.canonical(other) == space.plan({"machine:engine": "bitfusion"})
+
+
+def test_a_figure_that_no_engine_has_is_answered_with_the_nearest() -> None:
+    with pytest.raises(MachineError, match=r"Unknown figure 'engine\.word'"):
+        resize(chain(), "bitfusion", {"engine": ("bitfusion",), "engine.word": (8, 16)})
+
+
+def test_values_are_sorted_whatever_order_they_come_in() -> None:
+    vary = {"array.rows": (32, 8), "GLB.size": ("1 MiB", "16 KiB"), "clock": ("1 GHz", "90 MHz")}
+    rows, size, clock = resize(chain(), "bitfusion", vary).choices
+    assert rows.options == (8, 16, 32)
+    assert size.options == ("16 KiB", "131072.0 B", "1 MiB")
+    assert clock.options == ("90 MHz", "500000000.0 Hz", "1 GHz")
+    for choice in (rows, size, clock):
+        assert (choice.default, choice.ordered) == (1, True)
+
+
+def test_values_that_mean_the_same_are_one() -> None:
+    vary = {"GLB.size": ("32 KiB", "32768 B", "128 KiB"), "array.rows": (16, 8, 16)}
+    size, rows = resize(chain(), "bitfusion", vary).choices
+    assert size.options == ("32 KiB", "128 KiB")
+    assert rows.options == (8, 16)
+    assert (size.default, rows.default) == (1, 1)
+
+
+def test_sizes_of_two_units_have_no_order() -> None:
+    (choice,) = resize(chain(), "eyeriss", {"GLB.bandwidth": ("8 B/cycle", "1 GB/s")}).choices
+    assert not choice.ordered

@@ -57,6 +57,22 @@ def test_an_engine_comes_with_its_energy() -> None:
     assert machine.memory == EYERISS.memory
 
 
+def test_the_engine_is_taken_before_its_figures_are_set() -> None:
+    base = load_machine("systolic-8x8")
+    one = varied(base, {"engine.word": 8, "engine": "simd-16"})
+    other = varied(base, {"engine": "simd-16", "engine.word": 8})
+    assert one.engine == other.engine
+    assert one.engine.word.value == 8
+    assert "varied from 16" in one.engine.word.source
+    assert one.mac_energy == other.mac_energy
+
+
+def test_a_width_may_be_written_with_its_unit() -> None:
+    narrow = load_machine("systolic-8x8")
+    bits, plain = (varied(narrow, {"engine.word": word}) for word in ("2 B", 16))
+    assert float(bits.mac_energy_j(8, 8)) == float(plain.mac_energy_j(8, 8))
+
+
 def test_sources_say_what_a_figure_was_before() -> None:
     figures = dict(varied(EYERISS, {"DRAM.bandwidth": "2 GB/s"}).figures())
     assert figures["memory.DRAM.bandwidth"].value == 2e9
@@ -105,9 +121,17 @@ def test_every_preset_can_be_varied(name: str) -> None:
         ({"array.rows": 0}, "whole number of at least 1"),
         ({"engine": "bitfision"}, "bitfusion"),
         ({"engine": "bit_parallel"}, "is a kind of engine"),
+        ({"engine": "cpu"}, "cpu is a measured device"),
+        ({"engine": "eyeriss-isca16"}, r"multiples of one MAC's.*Allowed: .*bitfusion"),
+        ({"engine": "bitfusion", "engine.word": 8}, "Unknown figure 'engine.word'"),
         ({"engine.word": 0}, "1"),
     ],
 )
 def test_what_a_machine_cannot_have_is_refused(values: dict[str, int | str], words: str) -> None:
     with pytest.raises(MachineError, match=words):
         varied(EYERISS, values)
+
+
+def test_relative_energies_take_no_engine_in_joules() -> None:
+    with pytest.raises(MachineError, match=r"simd-16 are joules.*Leave engine as it is"):
+        varied(load_machine("eyeriss-isca16"), {"engine": "simd-16"})

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from toy import BitPart, ToyQuality, chain
 
+from hwflow.cost import Limits
 from hwflow.costs.mid import Mid
 from hwflow.edits.resize import resize
 from hwflow.errors import HwflowError, InfeasibleError, MachineError
 from hwflow.front import Front, Trial
+from hwflow.loop import Progress
 from hwflow.machine import load_machine
 from hwflow.plans import distinct_plans
 from hwflow.problem import Problem
@@ -22,6 +24,7 @@ from hwflow.recipes import machine_search
 from hwflow.recipes.codesign import MODES, Codesigned, Mode, codesign_space
 from hwflow.recipes.machine_search import Machines, Nested
 from hwflow.space import Space
+from hwflow.study import Study
 
 VARY = {"array.rows": (2, 4, 16), "GLB.size": ("1 KiB", "128 KiB")}
 BELOW = ("latency=70%", "area=60%")
@@ -175,10 +178,57 @@ def test_machine_first_takes_accelerators_along_the_front(tmp_path: Path) -> Non
 
 def test_limits_out_of_reach_are_said_before_anything_is_scored(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    for mode in ("nested", "joint", "machine-first"):
+    for mode in MODES:
         with pytest.raises(InfeasibleError, match=r"[Rr]aise"):
             run(mode, tmp_path / mode, ("latency=1ns",), quality=ToyQuality(log=log))
     assert not log.exists()
+
+
+def test_a_mode_that_finds_nothing_within_the_limits_says_so(tmp_path: Path) -> None:
+    limits = ("latency=45%", "area=60%")
+    assert len(run("nested", tmp_path / "nested", limits).front)
+    with pytest.raises(InfeasibleError, match=r"None of the 1 networks .* sequential .* nested"):
+        run("sequential", tmp_path, limits, evaluations=1)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("evaluations", [3, 6, 11])
+def test_every_mode_scores_as_many_networks_as_were_asked_for(
+    mode: Mode, evaluations: int, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    options = {"evaluations": evaluations, "population": 4}
+    found = run(mode, tmp_path, ("latency=200%",), quality=ToyQuality(log=log), **options)
+    assert found.evaluations == len(set(log.read_text().split())) == evaluations
+    assert len(log.read_text().split()) == evaluations
+    run(mode, tmp_path, ("latency=200%",), quality=ToyQuality(log=log), **options)
+    assert len(log.read_text().split()) == evaluations, "again: nothing is scored twice"
+
+
+def test_machine_first_searches_each_machine_from_a_seed_of_its_own(tmp_path: Path) -> None:
+    run("machine-first", tmp_path, (), evaluations=8, seed=3)
+    seeds = []
+    for folder in sorted(tmp_path.glob("machine-*")):
+        with Study.read(folder) as study:
+            seeds.append(study.settings["solver"]["seed"])
+    assert seeds == [12, 13, 14, 15][: len(seeds)]
+    assert len(seeds) > 1
+
+
+def test_progress_counts_networks(tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    run("machine-first", tmp_path, (), evaluations=8, population=4, on_trial=seen.append)
+    assert {progress.budget for progress in seen} == {8}
+    assert max(progress.evaluated for progress in seen) == 8
+
+
+def test_machines_for_a_network_beyond_the_limits_have_the_nearest_among_them() -> None:
+    problem = replace(whole(), below=Limits(latency_s=1e-12))
+    machines = Machines(problem, every=1)
+    own = problem.space.of_network.default
+    found = problem.totals([(*own, *machine) for machine in machines.for_network(own)])
+    each = problem.totals([(*own, *m) for m in distinct_plans(problem.space.of_machine)])
+    assert found["latency_s"].min() == each["latency_s"].min()
 
 
 def test_unknown_modes_are_answered_with_the_nearest(tmp_path: Path) -> None:

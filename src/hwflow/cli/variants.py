@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hwflow.cost import CostModel
     from hwflow.edits.resize import Given
     from hwflow.machine import Accelerator
+    from hwflow.space import Plan, Space, Value
     from hwflow.workload import Workload
 
 Vary = Annotated[
@@ -62,12 +63,23 @@ def variants(
     names = [name for name in _COLUMNS if name in totals]
     rows = [
         {
-            "choices": {k.removeprefix(PREFIX): v for k, v in space.values(plan).items()},
+            "choices": {k.removeprefix(PREFIX): v for k, v in _active(space, plan).items()},
             **{name: float(totals[name][row]) for name in names},
         }
         for row, plan in enumerate(plans)
     ]
     return sorted(_with_best(rows), key=lambda row: [row.get("area_um2", 0), row["latency_s"]])
+
+
+def _active(space: Space, plan: Plan) -> dict[str, Value]:
+    """Return the figures of a variant, without those that its engine does not have."""
+    values = space.values(plan)
+    conditions = {choice.name: choice.only_if for choice in space.choices}
+    return {
+        name: value
+        for name, value in values.items()
+        if (only_if := conditions[name]) is None or values[only_if[0]] in only_if[1]
+    }
 
 
 def _with_best(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -88,16 +100,16 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
     names = [name for name in _COLUMNS if name in rows[0]]
     found = Table(title="* no variant is better in latency, energy and area together")
-    found.add_column("")
-    for path in rows[0]["choices"]:
-        found.add_column(path, justify="right", no_wrap=True)
+    found.add_column("", min_width=1, no_wrap=True)
+    paths = list(dict.fromkeys(path for row in rows for path in row["choices"]))
+    for path in paths:
+        found.add_column(path, justify="right", overflow="fold")  # the long names give way first
     for name in names:
         found.add_column(METRICS[name].short, justify="right", no_wrap=True)
     for row in rows:
         figures = [show(row[name], METRICS[name].unit) for name in names]
-        found.add_row(
-            "*" if row["unbeaten"] else "", *map(_shown, row["choices"].values()), *figures
-        )
+        choices = [_shown(row["choices"].get(path, "-")) for path in paths]
+        found.add_row("*" if row["unbeaten"] else "", *choices, *figures)
     return found
 
 

@@ -16,7 +16,8 @@ from functools import cached_property
 from hwflow.design import Design
 from hwflow.errors import HwflowError, MachineError
 from hwflow.machine import Accelerator, Device, load_machine
-from hwflow.machine.varied import ENGINE, varied
+from hwflow.machine.figures import Count, Figure
+from hwflow.machine.varied import ENGINE, of_engine, varied
 from hwflow.network import Network
 from hwflow.space import Choice, Space, Value
 from hwflow.workload import Workload
@@ -65,30 +66,48 @@ def _varied(machine: Accelerator, values: tuple[tuple[str, Given], ...]) -> Acce
 
 
 @dataclass(frozen=True)
+class FigureValues:
+    """The values that one figure may take."""
+
+    path: str
+    values: tuple[Given, ...]
+    default: int
+    """Index of the machine's own value."""
+    ordered: bool = True
+    engines: tuple[str, ...] = ()
+    """Engines that have the figure, where another one that may be chosen does not."""
+
+    @property
+    def choice(self) -> Choice:
+        """The choice, active only where the engine has the figure."""
+        only_if = (PREFIX + ENGINE, self.engines) if self.engines else None
+        return Choice(PREFIX + self.path, self.values, self.default, only_if, self.ordered)
+
+
+@dataclass(frozen=True)
 class ResizePart:
     """Figures of a machine as choices, keyed by path; the default is the machine's own value."""
 
-    options: tuple[tuple[str, tuple[Given, ...], int], ...]
-    """Key path, values, index of the default."""
+    figures: tuple[FigureValues, ...]
 
     kind = "resize"
 
     @cached_property
     def choices(self) -> tuple[Choice, ...]:
         """A choice for each key path."""
-        return tuple(
-            Choice(PREFIX + path, values, default, ordered=not isinstance(values[0], str))
-            for path, values, default in self.options
-        )
+        return tuple(figure.choice for figure in self.figures)
 
     def edit(self, values: Mapping[str, Value]) -> Resize:
-        """Return the edit; a figure at its own value is left as it is."""
-        chosen = [
-            (path, values[PREFIX + path])
-            for path, given, default in self.options
-            if values[PREFIX + path] != given[default]
-        ]
-        return Resize(tuple(chosen))
+        """Return the edit; a figure at the machine's own value is left as it is."""
+        chosen = {one.path: values[PREFIX + one.path] for one in self.figures}
+        own = {one.path: one.values[one.default] for one in self.figures}
+        changed = {path for path, value in chosen.items() if value != own[path]}
+        if ENGINE in changed:  # whose figures are not the machine's own
+            changed.update(filter(of_engine, chosen))
+        lacking = {
+            one.path for one in self.figures if one.engines and chosen[ENGINE] not in one.engines
+        }
+        return Resize(tuple((p, v) for p, v in chosen.items() if p in changed - lacking))
 
 
 def resize(
@@ -96,9 +115,11 @@ def resize(
 ) -> Space:
     """Return the space of machines: `vary` has the values of each key path, such as "array.rows".
 
-    The machine's own value is added where it is not among them, as the default. "engine" takes
-    names of machines whose engine is tried. Raises MachineError for an unknown path or a value that
-    the machine cannot have, HwflowError for a path without values.
+    The machine's own value is added where it is not among them, as the default; values are sorted,
+    and those that mean the same are one. "engine" takes names of machines whose engine is tried;
+    a figure of the engine is then that of whichever engine is chosen, and is no choice where that
+    engine does not have it. Raises MachineError for an unknown path or a value that the machine
+    cannot have, HwflowError for a path without values.
     """
     machine = load_machine(on) if isinstance(on, str) else on
     if isinstance(machine, Device):
@@ -106,8 +127,18 @@ def resize(
             f"{machine.name} is a measured device: {', '.join(vary)} cannot be varied there. Name "
             "a modelled machine instead, such as bitfusion (hwflow list machines)."
         )
-    options = tuple(_options(machine, path, values) for path, values in vary.items())
-    part = ResizePart(options)
+    for path, values in vary.items():
+        if not values:
+            raise HwflowError(f"No values for {path!r}. Write, for instance, array.rows=8,16,32.")
+    engine = _engine(machine, vary.get(ENGINE, ()))
+    machines = {engine.values[engine.default]: machine}
+    machines |= {e: varied(machine, {ENGINE: e}) for e in engine.values if e not in machines}
+    part = ResizePart(
+        tuple(
+            engine if path == ENGINE else _values(machines, path, values)
+            for path, values in vary.items()
+        )
+    )
     if isinstance(source, Workload):
         return Space(source, (part,))
     from hwflow.extract import extract
@@ -182,22 +213,19 @@ def _read_value(text: str) -> Given:
     return f"{match[1]} {match[2]}" if match and match[2] else text
 
 
-def _options(
-    machine: Accelerator, path: str, values: Sequence[Given]
-) -> tuple[str, tuple[Given, ...], int]:
-    if not values:
-        raise HwflowError(f"No values for {path!r}. Write, for instance, array.rows=8,16,32.")
-    own = [index for index, value in enumerate(values) if _same(machine, path, value)]
-    if own:
-        return path, tuple(values), own[0]
-    return path, (_own(machine, path), *values), 0
+def _engine(machine: Accelerator, names: Sequence[Given]) -> FigureValues:
+    """Return the engines in the order they are given, the machine's own before them."""
+    values = tuple(dict.fromkeys(names))
+    own = [index for index, name in enumerate(values) if _is_own(machine, name)]
+    if not own:
+        values = (machine.name.split(" ")[0], *values)
+    return FigureValues(ENGINE, values, own[0] if own else 0, ordered=False)
 
 
-def _same(machine: Accelerator, path: str, value: Given) -> bool:
-    """Tell whether a value is the machine's own; raises MachineError for one it cannot have."""
-    plain, changed = machine.model_dump(), varied(machine, {path: value}).model_dump()
-    drop = {"name"}
-    return _without_sources(plain, drop) == _without_sources(changed, drop)
+def _is_own(machine: Accelerator, engine: Given) -> bool:
+    """Tell whether an engine is the machine's own; raises MachineError for one it cannot have."""
+    plain, changed = machine.model_dump(), varied(machine, {ENGINE: engine}).model_dump()
+    return _without_sources(plain, {"name"}) == _without_sources(changed, {"name"})
 
 
 def _without_sources(plain: object, drop: set[str]) -> object:
@@ -209,11 +237,45 @@ def _without_sources(plain: object, drop: set[str]) -> object:
     return plain
 
 
-def _own(machine: Accelerator, path: str) -> Given:
-    if path == ENGINE:
-        return machine.name.split(" ")[0]
-    for name, figure in machine.figures():
-        if name in (path, f"memory.{path}"):
-            unit = getattr(figure, "unit", "")
-            return f"{figure.value!r} {unit}" if unit else figure.value
-    raise MachineError(f"{machine.name} has no figure {path!r}.")
+def _values(
+    machines: Mapping[Given, Accelerator], path: str, values: Sequence[Given]
+) -> FigureValues:
+    """Return the values of a figure by size; `machines` are by engine, the machine's own first.
+
+    The default is the value of the first that has the figure.
+    """
+    having = {engine: machine for engine, machine in machines.items() if _has(machine, path)}
+    first, *others = (having or machines).values()  # a figure that none has is refused below
+    checked = [first, *others] if of_engine(path) else [first]
+    known: dict[tuple[str, float], Given] = {}
+    for value in values:
+        found = [_figure(varied(machine, {path: value}), path) for machine in checked]
+        known.setdefault(_size(found[0]), value)
+    own = _figure(first, path)
+    known.setdefault(_size(own), _written(own))
+    sizes = sorted(known)
+    return FigureValues(
+        path,
+        tuple(known[size] for size in sizes),
+        sizes.index(_size(own)),
+        ordered=len({unit for unit, _ in sizes}) == 1,
+        engines=tuple(map(str, having)) if len(having) < len(machines) else (),
+    )
+
+
+def _has(machine: Accelerator, path: str) -> bool:
+    return any(name in (path, f"memory.{path}") for name, _ in machine.figures())
+
+
+def _figure(machine: Accelerator, path: str) -> Figure | Count:
+    return next(f for name, f in machine.figures() if name in (path, f"memory.{path}"))
+
+
+def _size(figure: Figure | Count) -> tuple[str, float]:
+    """Return what values are compared by: "32 KiB" and "32768 B" are alike."""
+    return getattr(figure, "unit", ""), float(f"{figure.value:.9g}")
+
+
+def _written(figure: Figure | Count) -> Given:
+    unit = getattr(figure, "unit", "")
+    return f"{figure.value!r} {unit}" if unit else figure.value

@@ -11,6 +11,7 @@ What depends on a changed figure changes with it:
   (JSSC 2017: 1 and 15 pJ at 0.5 and 108 kB), the public line 1 + 5/99.5 (kB - 0.5) has 0.87 at
   128 kB: half lies among them;
 - another engine brings its own MAC energy and PE area, from the machine whose name is the value;
+  figures of the engine are then those of the new one, whatever the order they are given in;
 - a multiplier of another width, or a unit with more lanes, takes as much more energy per cycle
   (where the machine states energy per cycle) and PE area (where it states one). Widths: by the
   slope of the fixed MACs at 45 nm, 0.041, 0.082, 0.203 and 0.603 pJ at 2, 4, 8 and 16 bits, and for
@@ -29,6 +30,7 @@ from typing import Any
 from hwflow.errors import MachineError, unknown_name
 from hwflow.machine.accelerator import Accelerator, load_machine, machine_names
 from hwflow.machine.area import mac_area_um2
+from hwflow.machine.device import Device
 from hwflow.machine.file import checked
 from hwflow.machine.hardware import Store
 
@@ -36,6 +38,8 @@ ENGINE = "engine"
 """The path whose value names the machine that the engine is taken from."""
 
 _WITH_ENGINE = ("engine", "mac_energy", "pe_area")
+_UNITS = {False: "joules", True: "multiples of one MAC's"}
+"""Of energies, by whether the machine's are relative."""
 _ACCESSES = ("read", "write")
 _WIDTHS, _MAC_PJ = (2, 4, 8, 16), (0.041, 0.082, 0.203, 0.603)
 """Bits and pJ of fixed multipliers with accumulators at 45 nm (public code of Bit Fusion)."""
@@ -47,21 +51,43 @@ def varied(machine: Accelerator, values: Mapping[str, int | float | str]) -> Acc
     Raises MachineError for a key path that the machine does not have, with the nearest, and for a
     value that its file would refuse.
     """
-    plain = machine.model_dump(mode="json", by_alias=True)
+    plain, start = machine.model_dump(mode="json", by_alias=True), machine
+    if ENGINE in values:
+        _take_engine(plain, machine, str(values[ENGINE]))
+        start = checked(machine.name, plain, Accelerator)
     for path, value in values.items():
-        if path == ENGINE:
-            _take_engine(plain, str(value))
-        else:
-            _set(plain, machine, path, value)
+        if path != ENGINE:
+            _set(plain, start, path, value)
     changes = ", ".join(f"{path} {value}" for path, value in values.items())
     plain["name"] = f"{machine.name} ({changes})" if changes else machine.name
     return checked(machine.name, plain, Accelerator)
 
 
-def _take_engine(plain: dict[str, Any], name: str) -> None:
-    source = _machine_with(name).model_dump(mode="json", by_alias=True)
+def of_engine(path: str) -> bool:
+    """Tell whether a figure comes with the engine, such as "engine.word"."""
+    return path.split(".")[0] in _WITH_ENGINE
+
+
+def _take_engine(plain: dict[str, Any], machine: Accelerator, name: str) -> None:
+    source = _machine_with(name)
+    if isinstance(source, Device):
+        raise MachineError(f"engine: {name} is a measured device and has none. {_engines(machine)}")
+    if source.relative != machine.relative:
+        units = [_UNITS[one.relative] for one in (source, machine)]
+        raise MachineError(
+            f"engine: energies of {name} are {units[0]}, those of {machine.name} are {units[1]}, "
+            f"so they cannot be added. {_engines(machine)}"
+        )
+    taken = source.model_dump(mode="json", by_alias=True)
     for key in _WITH_ENGINE:
-        plain[key] = source.get(key)
+        plain[key] = taken.get(key)
+
+
+def _engines(machine: Accelerator) -> str:
+    """Say which engines a machine can take."""
+    known = [name for name in machine_names() if name != machine.name]
+    alike = [name for name in known if load_machine(name).relative == machine.relative]
+    return f"Allowed: {', '.join(alike)}." if alike else "Leave engine as it is."
 
 
 def _machine_with(name: str) -> Accelerator:
@@ -87,8 +113,8 @@ def _set(plain: dict[str, Any], machine: Accelerator, path: str, value: int | fl
     if key == "size" and isinstance(old, dict):
         _scale(holder, machine, path, old)
     if path in ("engine.word", "engine.lanes") and isinstance(old, dict):
-        checked(machine.name, plain, Accelerator)  # the value, before it is reckoned with
-        _scale_pe(plain, key, float(old["value"]), float(str(value).split()[0]))
+        new = dict(checked(machine.name, plain, Accelerator).figures())[path]
+        _scale_pe(plain, key, float(old["value"]), float(new.value))
 
 
 def _holder(plain: dict[str, Any], machine: Accelerator, path: str) -> tuple[dict[str, Any], str]:

@@ -7,13 +7,14 @@ strategies without an accelerator skip the accuracy) and of HW-FlowQ (ACM TECS 2
                      mode="nested", below=("latency=2ms", "area=0.3mm2"), evaluations=200)
     found.front.pick("area < 0.2 mm2, most accurate")
 
-Four ways to spend the same number of accuracy evaluations:
+Four ways to spend the same number of accuracy evaluations, counted in distinct networks:
 
 joint          the machine's figures are genes beside the network's.
 nested         for every network the accelerators are searched inside, by costs alone; networks
                without an accelerator within the limits are not scored.
 sequential     first networks on the machine as it is, then accelerators for what was found.
-machine-first  first accelerators for the network as it is, then networks on a few of these.
+machine-first  first accelerators for the network as it is, then networks on a few of these, each
+               search from a seed of its own.
 
 The accuracy depends on the network only. So every mode ends alike: each network that was scored is
 costed on all machines, and the front is taken of all pairs within the limits; `as_found` is the
@@ -24,7 +25,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -45,6 +47,7 @@ from hwflow.quality import Quality
 from hwflow.quality.accuracy import Accuracy
 from hwflow.reach import feasible_plan
 from hwflow.recipes.machine_search import Counted, Machines, Nested, expanded
+from hwflow.solvers import Evaluate
 from hwflow.solvers.nsga2 import NSGA2
 from hwflow.space import Builder, Plan, Space
 from hwflow.study import Study
@@ -56,6 +59,9 @@ OBJECTIVES = (QUALITY, "latency", "area")
 
 MACHINES = 4
 """Accelerators that machine-first searches networks for."""
+
+PAIRS = 4
+"""Pairs of a network and a machine that joint may look at for each evaluation asked for."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +84,12 @@ class Codesigned:
     refused: int
     """Plans beyond the limits, which were not scored."""
     costed: int
-    """Pairs of a network and a machine costed in this session, the last step's not counted."""
+    """Pairs of a network and a machine costed in this session, without the check of the limits
+    before and the last step."""
     quality_s: float
     """CPU time of the accuracy evaluations, all sessions."""
     cpu_s: float
-    """CPU time of this session, the last step's not counted."""
+    """CPU time of this session, of the same steps."""
 
 
 def codesign(
@@ -136,8 +143,8 @@ def codesign_space(
     `networks` is the space of networks (of `quantize`, `prune` or their sum), `vary` the values of
     the machine's figures. Limits may be shares of the network at its default choices (the most
     bits, all channels) on the machine as it is. Costs are those of the fine level unless another
-    model is given. Raises InfeasibleError when nothing can meet the limits, MachineError where the
-    machine has no area to count.
+    model is given. Raises InfeasibleError when nothing can meet the limits (before anything is
+    scored) or nothing that was scored does, MachineError where the machine has no area to count.
     """
     if mode not in MODES:
         raise HwflowError(unknown_name("mode", mode, MODES))
@@ -149,10 +156,17 @@ def codesign_space(
         replace(free, below=limits), PerNetwork(quality, len(networks)), Path(out), evaluations,
         seed, population, on_trial,
     )  # fmt: skip
+    feasible_plan(search.whole)
     counted.count, start = 0, time.process_time()
     trials, scored, refused = getattr(search, mode.replace("-", "_"))()
     costed, cpu_s = counted.count, time.process_time() - start
     goals, pairs = search.whole.objectives, expanded(search.machines, scored)
+    if not pairs:
+        raise InfeasibleError(
+            f"None of the {len(scored)} networks that the mode {mode} scored meets {limits} on any "
+            "machine, though there are such pairs. Use the mode nested, which scores no others, or "
+            "give more evaluations."
+        )
     return Codesigned(
         mode, search.whole, Front.of(pairs, goals), Front.of(trials, goals), tuple(pairs),
         tuple(scored), len(scored), refused, costed,
@@ -197,22 +211,32 @@ class _Search:
         return expanded(self.machines, best.trials), scored, refused
 
     def machine_first(self) -> Found:
-        """Accelerators for the network as it is, then networks on some of them."""
+        """Accelerators for the network as it is, then networks on some of them.
+
+        What one of them leaves of its share, as few networks are within the limits there, the
+        next ones take, then the first ones.
+        """
+        chosen, whole = self._chosen(), self.evaluations
+        shares = [whole * (number + 1) // len(chosen) for number in range(len(chosen))]
+        found: dict[int, tuple[list[Trial], int]] = {}
+        for number, most in [
+            *enumerate(shares),
+            *((number, whole) for number in range(len(chosen))),
+        ]:
+            if number not in found or len(self.quality.known) < most:
+                seed = MACHINES * self.seed + number
+                problem = self._networks(chosen[number])
+                found[number] = self._run(problem, f"machine-{number}", most, seed)
         pairs: list[Trial] = []
         scored: dict[Plan, Trial] = {}
-        refused, chosen = 0, self._chosen()
-        for number, machine in enumerate(chosen):
-            problem = self._networks(machine)
-            share = self.evaluations * (number + 1) // len(chosen) - len(pairs)
-            trials, beyond = self._run(problem, f"machine-{number}", share)
-            refused += beyond
-            plans = [(*trial.plan, *machine) for trial in trials]
+        for number, (trials, _) in found.items():
+            plans = [(*trial.plan, *chosen[number]) for trial in trials]
             totals = self.whole.totals(plans)
             for row, (plan, trial) in enumerate(zip(plans, trials, strict=True)):
                 scored.setdefault(trial.plan, trial)
                 total = {name: float(values[row]) for name, values in totals.items()}
                 pairs.append(replace(trial, plan=plan, total=total, space=self.whole.space))
-        return pairs, list(scored.values()), refused
+        return pairs, list(scored.values()), sum(refused for _, refused in found.values())
 
     def _chosen(self) -> list[Plan]:
         """Return accelerators along the front of the network as it is, limits of area kept."""
@@ -242,17 +266,32 @@ class _Search:
         return Problem(whole.space.of_network, on, whole.cost, Limits(**limits), names)
 
     def _run(
-        self, problem: Problem, name: str, evaluations: int | None = None
+        self, problem: Problem, name: str, most: int | None = None, seed: int | None = None
     ) -> tuple[list[Trial], int]:
-        """Search a problem by NSGA-II; return what was scored, in order, and how much was not."""
-        folder = self.out / name
+        """Search a problem by NSGA-II until `most` networks are scored, those of others counted.
+
+        Returns what was scored, in order, and how many plans were not.
+        """
+        folder, seed = self.out / name, self.seed if seed is None else seed
+        solver = _UpTo(seed, self.population, quality=self.quality, most=most or self.evaluations)
+        pairs = PAIRS if len(problem.space.of_machine) else 1
         loop.search(
-            problem, self.quality, NSGA2(self.seed, self.population), folder,
-            evaluations=evaluations or self.evaluations, seed=self.seed, on_trial=self.on_trial,
+            problem, self.quality, solver, folder, evaluations=pairs * self.evaluations, seed=seed,
+            on_trial=self._show if self.on_trial else None,
         )  # fmt: skip
         with Study.read(folder) as study:
             trials = [replace(t, space=problem.space) for t in study.trials() if t.feasible]
             return trials, study.infeasible
+
+    def _show(self, progress: Progress) -> None:
+        """Hand on a progress that counts networks where the study counts pairs."""
+        assert self.on_trial is not None
+        assert progress.budget is not None
+        done, left = len(self.quality.known) or progress.evaluated, progress.seconds_left
+        if left is not None:
+            pairs_left = max(1, progress.budget - progress.evaluated)
+            left *= max(0, self.evaluations - done) / pairs_left
+        self.on_trial(replace(progress, evaluated=done, budget=self.evaluations, seconds_left=left))
 
 
 def _can(problem: Problem) -> bool:
@@ -268,17 +307,79 @@ class PerNetwork:
 
     def __init__(self, inner: Quality, choices: int) -> None:
         """`choices` is the number of choices of the network, which plans begin with."""
-        self._inner, self._choices, self._known = inner, choices, dict[Plan, float]()
+        self._inner, self._choices = inner, choices
+        self.known: dict[Plan, float] = {}
+        """The networks that were scored."""
         self.name = inner.name
         self.repeatable = bool(getattr(inner, "repeatable", False))
 
+    def network(self, plan: Plan) -> Plan:
+        """Return the choices of the network in a plan."""
+        return tuple(plan[: self._choices])
+
+    def learn(self, trials: Sequence[Trial]) -> None:
+        """Take in scores that a study has kept."""
+        for trial in trials:
+            if trial.quality is not None:
+                self.known.setdefault(self.network(trial.plan), trial.quality)
+
     def score(self, plan: Plan, build: Builder) -> float:
         """Return the score of the network, looked up where it is known."""
-        own = plan[: self._choices]
-        if own not in self._known:
-            self._known[own] = self._inner.score(own, lambda _: build(plan))
-        return self._known[own]
+        own = self.network(plan)
+        if own not in self.known:
+            self.known[own] = self._inner.score(own, lambda _: build(plan))
+        return self.known[own]
 
     def digest(self) -> str:
         """Return the inner quality's digest."""
         return self._inner.digest()
+
+
+class _Enough(BaseException):
+    """Ends a solver from inside its door; not an Exception, so that no solver swallows it."""
+
+
+@dataclass(frozen=True)
+class _UpTo(NSGA2):
+    """NSGA-II that ends when so many networks are scored: a network on more machines is one."""
+
+    quality: PerNetwork = field(kw_only=True)
+    most: int = field(kw_only=True)
+
+    def run(self, problem: Problem, evaluate: Evaluate) -> None:
+        """Search until enough is scored, or every plan has been asked for."""
+        with suppress(_Enough):
+            super().run(problem, _NetworkDoor(evaluate, self.quality, self.most))
+
+
+@dataclass(frozen=True)
+class _NetworkDoor:
+    """The door to the study, for no more than `most` networks."""
+
+    inner: Evaluate
+    quality: PerNetwork
+    most: int
+
+    def __call__(self, plans: Sequence[Plan]) -> list[Trial]:
+        """Return the trials of plans, in their order; ends the run when enough is scored."""
+        found: list[Trial] = []
+        while len(found) < len(plans):
+            if len(self.quality.known) >= self.most:
+                raise _Enough
+            trials = self.inner(self._allowed(plans[len(found) :]))
+            self.quality.learn(trials)
+            found += trials
+        return found
+
+    probe = __call__
+
+    def _allowed(self, plans: Sequence[Plan]) -> Sequence[Plan]:
+        """Return as many of the first plans as have no more new networks than may be scored."""
+        new: set[Plan] = set()
+        for place, plan in enumerate(plans):
+            network = self.quality.network(plan)
+            if network not in self.quality.known:
+                new.add(network)
+            if len(self.quality.known) + len(new) > self.most:
+                return plans[:place]
+        return plans

@@ -20,7 +20,7 @@ from hwflow.errors import InfeasibleError
 from hwflow.front import Trial
 from hwflow.plans import distinct_plans
 from hwflow.problem import Problem
-from hwflow.reach import excess
+from hwflow.reach import excess, leanest_plan
 from hwflow.solvers.nsga2 import NSGA2
 from hwflow.space import Plan
 
@@ -128,7 +128,7 @@ class Machines:
         door = _Door(one)
         with suppress(_Enough, InfeasibleError):
             NSGA2(self.seed, population=POPULATION).run(one, door)
-        return list(door.asked) or [one.space.default, *one.space.uniform()]
+        return list(door.asked) or [one.space.default, leanest_plan(one)]
 
     def pairs(self, networks: Sequence[Plan]) -> Iterator[tuple[list[Plan], dict[str, Floats]]]:
         """Yield plans of networks, each with all of its machines, and their total costs."""
