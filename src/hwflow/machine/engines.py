@@ -97,7 +97,7 @@ class BitFusion(Sealed):
         """Return how many products a unit sums at once."""
         if self.sums == "of-product":
             return 1
-        return max(1, int(self.theta(np.int64(weight_bits), np.int64(input_bits))))
+        return max(1, int(self.theta(np.array(weight_bits), np.array(input_bits))))
 
     def theta(self, weight_bits: Ints, input_bits: Ints) -> Floats:
         """Return MACs per fused unit and cycle; 1/4 at 16 x 16 bits."""

@@ -125,7 +125,10 @@ def test_serial_engines_take_tiles_of_16_times_bits(
 
 @pytest.mark.parametrize(("weight", "read"), [(2, 2), (4, 8), (8, 8), (3, 5), (16, 16)])
 def test_bit_fusion_spends_its_bricks(weight: int, read: int) -> None:
-    """MACs (b_w / 2)(b_a / 2) / (16 units), bits rounded up to 2, 4, 8, 16, on a full array: 16 inputs a unit."""
+    """MACs (b_w / 2)(b_a / 2) / (16 units), bits rounded up to 2, 4, 8, 16, on a full array.
+
+    A unit is full with 16 inputs at 2 x 2 bits.
+    """
     machine = load_machine("bitfusion").model_copy(update={"view": "gemm"})
     rows, cols = machine.array.rows.value, machine.array.cols.value
     layer = conv(2, 2 * cols, 16 * rows, (4, 5), (3, 3))
