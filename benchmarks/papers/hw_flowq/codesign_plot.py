@@ -57,7 +57,7 @@ def drawing(name: str, results: Sequence[dict[str, Any]], presets: Sequence[dict
 def front_panel(results: Sequence[dict[str, Any]], presets: Sequence[dict[str, Any]]) -> list[str]:
     """Return accuracy against latency: what was found, and the presets with the same networks."""
     found = [row for result in results for row in result["front"] if row["accuracy"] >= 0.5]
-    most = max(row["latency_s"] for row in found) * 2.2
+    most = max(row["latency_s"] for row in found) * 4
     x, y = scale(0, most * 1e6, LEFT, LEFT + WIDTH - 130), scale(0.5, 0.95, HEIGHT - BOTTOM, TOP)
     parts = [text(LEFT, 22, "Accuracy by latency (area in mm²)", size=14)]
     parts += axes(x, y, ticks(most * 1e6), [0.5, 0.6, 0.7, 0.8, 0.9], "latency, µs")
@@ -79,7 +79,7 @@ def front_panel(results: Sequence[dict[str, Any]], presets: Sequence[dict[str, A
         )
     areas = [row["area_um2"] / 1e6 for row in found]
     label = f"found, {min(areas):.2f} to {max(areas):.2f}"
-    parts.append(text(LEFT + 6, HEIGHT - BOTTOM - 10, label, color=COLOURS[0]))
+    parts.append(text(LEFT + WIDTH - 118, TOP - 15, label, size=11, color=COLOURS[0]))
     return parts
 
 
@@ -92,14 +92,23 @@ def volume_panel(results: Sequence[dict[str, Any]]) -> list[str]:
     y = scale(0, 1.1, HEIGHT - BOTTOM, TOP)
     parts = [text(start + LEFT, 22, "Hypervolume (largest = 1) by evaluations", size=14)]
     parts += axes(x, y, ticks(most), [0, 0.5, 1], "accuracy evaluations")
-    for colour, result in zip(COLOURS, results, strict=False):
+    ends = [y(result["hypervolumes"][-1] / top) + 4 for result in results]
+    for colour, result, height in zip(COLOURS, results, apart(ends), strict=False):
         values = [value / top for value in result["hypervolumes"]]
         points = " ".join(f"{x(i + 1):.1f},{y(v):.1f}" for i, v in enumerate(values))
         parts.append(
             f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>'
         )
-        parts.append(text(x(len(values)) + 5, y(values[-1]) + 4, result["mode"], color=colour))
+        parts.append(text(x(len(values)) + 5, height, result["mode"], color=colour))
     return parts
+
+
+def apart(heights: Sequence[float], least: float = 14) -> list[float]:
+    """Return the heights of labels, moved down so that none lies on another."""
+    moved, last = list(heights), float("-inf")
+    for place in sorted(range(len(moved)), key=moved.__getitem__):
+        last = moved[place] = max(moved[place], last + least)
+    return moved
 
 
 def scale(low: float, high: float, start: float, stop: float) -> Scale:

@@ -1,4 +1,4 @@
-"""The tables of docs/hw-flowq.md, from the JSON files beside this script.
+"""The tables of docs/hw-flowq.md and docs/codesign.md, from the JSON files beside this script.
 
 hwflow reproduce hw-flowq --data DATA --weights WEIGHTS --out OUT
 cp OUT/*.json benchmarks/papers/hw_flowq/
@@ -170,7 +170,51 @@ def lite() -> None:
         print(table(heads, rows))
 
 
+def codesigned() -> None:
+    """Print co-design mode by mode, with the evaluations to what `sequential` ends with."""
+    found = [r for r in results(HERE, "codesign-*.json") if "mode" in r]
+    bars = {(r["network"], r["seed"]): r["hypervolumes"][-1]
+            for r in found if r["mode"] == "sequential"}  # fmt: skip
+    rows = []
+    for result in found:
+        curve, bar = result["hypervolumes"], bars[result["network"], result["seed"]]
+        first = next((n for n, volume in enumerate(curve, 1) if volume >= bar), None)
+        best = max(result["front"], key=lambda row: (row["accuracy"], -row["latency_s"]))
+        rows.append(
+            [result["network"], result["mode"], str(result["evaluations"]), str(result["refused"]),
+             f"{result['costed']:,}", f"{result['search_cpu_s']:.0f} s",
+             f"{result['quality_cpu_s']:.0f} s", f"{curve[-1]:.4f}",
+             "not reached" if first is None else str(first),
+             f"{percent(best['accuracy'])} at {1e6 * best['latency_s']:.0f} µs, "
+             f"{best['area_um2'] / 1e6:.2f} mm²"]
+        )  # fmt: skip
+    heads = ["network", "mode", "networks scored", "refused before", "pairs costed", "CPU time",
+             "of which accuracy", "hypervolume", "networks to `sequential`'s",
+             "most accurate"]  # fmt: skip
+    print(table(heads, rows))
+
+
+def beside_presets() -> None:
+    """Print the machines found, and each preset's own variants, against the presets."""
+    for result in results(HERE, "codesign-*-presets.json"):
+        rows = [
+            [f"`{row['preset']}`", f"{row['area_um2'] / 1e6:.2f} mm²", *_held(row),
+             *_held(row["own_platform"])]
+            for row in result["presets"] if "fault" not in row
+        ]  # fmt: skip
+        heads = ["preset", "area", "beaten by the machines found", "latency ratio",
+                 "beaten by its own variants", "latency ratio"]  # fmt: skip
+        print(f"{result['network']}, {result['networks']} networks\n")
+        print(table(heads, rows))
+
+
+def _held(row: dict[str, Any]) -> list[str]:
+    ratio = row["median_latency_ratio"]
+    beaten = f"{row['beaten']} of {row['points']}"
+    return [beaten, "no machine so small" if ratio is None else f"{ratio:.2f}"]
+
+
 if __name__ == "__main__":
-    for show in (searched, agents, trained, levels, work, ranks, lite):
+    for show in (searched, agents, trained, levels, work, ranks, lite, codesigned, beside_presets):
         print(f"## {show.__name__}\n")
         show()
