@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -124,8 +124,9 @@ class Asked:
             known = json.loads(file.read_text())
             there, same = _named(known), known == self.plain()
         else:
-            studies = {level: Study.read(folder) for level, folder in done.items()}
-            there, same = _counted(studies), self._may_have_made(studies)
+            with ExitStack() as opened:
+                studies = {n: opened.enter_context(Study.read(done[n])) for n in done}
+                there, same = _counted(studies), self._may_have_made(studies)
         if not same:
             raise HwflowError(
                 f"{out} holds a search with {there}; asked for are {_named(self.plain())}. Each "

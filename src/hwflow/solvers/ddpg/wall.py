@@ -9,9 +9,8 @@ is costed itself, so that a staircase cannot let a plan slip through.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
-from hwflow.errors import HwflowError, unknown_name
 from hwflow.problem import Problem
 from hwflow.reach import leanest_plan
 from hwflow.solvers.steps import Step, swapped
@@ -20,12 +19,6 @@ from hwflow.space import Plan
 Repair = Literal["wall", "backwards", "ratio", "none"]
 """wall: clip every action; backwards: lower from the last step on when the walk is over (HAQ);
 ratio: lower then what saves most for what it loses (:mod:`hwflow.solvers.ddpg.ratio`)."""
-
-
-def check_repair(name: str) -> None:
-    """Raise HwflowError for a repair that does not exist."""
-    if name not in get_args(Repair):
-        raise HwflowError(unknown_name("repair", name, get_args(Repair)))
 
 
 class Wall:
