@@ -169,7 +169,7 @@ class Job(BaseModel):
     workers: int = Field(default=1, gt=0)
     threads: int = Field(default=1, gt=0)
     """Threads of each evaluation; results may depend on it, so a run keeps its number."""
-    seed: int = Field(default=0, ge=0, lt=2**32)
+    seed: int = Field(default=0, ge=0, lt=settings.SEEDS)
     calibration: int = Field(default=256, gt=0)
     """How many training images give ranges of activations, and statistics of what was pruned."""
 

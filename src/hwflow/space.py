@@ -247,20 +247,27 @@ class Space:
     def canonical(self, plan: Sequence[int]) -> Plan:
         """Return the identity of a plan: inactive choices set to their default."""
         found = list(self.check(plan))
-        if all(choice.only_if is None for choice in self.choices):
-            return tuple(found)
-        place = {choice.name: index for index, choice in enumerate(self.choices)}
-        changed = True
+        changed = any(choice.only_if is not None for choice in self.choices)
         while changed:
             changed = False
-            for index, choice in enumerate(self.choices):
-                if choice.only_if is None or found[index] == choice.default:
-                    continue
-                name, allowed = choice.only_if
-                if self.choices[place[name]].options[found[place[name]]] not in allowed:
-                    found[index] = choice.default
+            for place, choice in enumerate(self.choices):
+                if found[place] != choice.default and not self.active(place, found):
+                    found[place] = choice.default
                     changed = True
         return tuple(found)
+
+    def active(self, place: int, plan: Sequence[int]) -> bool:
+        """Tell whether the choice at an index of the plan counts there: its condition holds."""
+        only_if = self.choices[place].only_if
+        if only_if is None:
+            return True
+        name, allowed = only_if
+        other = self._places[name]
+        return self.choices[other].options[plan[other]] in allowed
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {choice.name: place for place, choice in enumerate(self.choices)}
 
     def values(self, plan: Sequence[int]) -> dict[str, Value]:
         """Return the chosen option of every choice, by choice name."""

@@ -73,13 +73,8 @@ def variants(
 
 def _active(space: Space, plan: Plan) -> dict[str, Value]:
     """Return the figures of a variant, without those that its engine does not have."""
-    values = space.values(plan)
-    conditions = {choice.name: choice.only_if for choice in space.choices}
-    return {
-        name: value
-        for name, value in values.items()
-        if (only_if := conditions[name]) is None or values[only_if[0]] in only_if[1]
-    }
+    named = enumerate(space.values(plan).items())
+    return {name: value for place, (name, value) in named if space.active(place, plan)}
 
 
 def _with_best(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

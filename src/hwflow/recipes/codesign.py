@@ -46,7 +46,7 @@ from hwflow.problem import QUALITY, SIZES, Problem
 from hwflow.quality import Quality
 from hwflow.quality.accuracy import Accuracy
 from hwflow.reach import feasible_plan
-from hwflow.recipes.machine_search import Counted, Machines, Nested, expanded
+from hwflow.recipes.machine_search import Counted, Enough, Machines, Nested, expanded
 from hwflow.solvers import Evaluate
 from hwflow.solvers.nsga2 import NSGA2
 from hwflow.space import Builder, Plan, Space
@@ -335,10 +335,6 @@ class PerNetwork:
         return self._inner.digest()
 
 
-class _Enough(BaseException):
-    """Ends a solver from inside its door; not an Exception, so that no solver swallows it."""
-
-
 @dataclass(frozen=True)
 class _UpTo(NSGA2):
     """NSGA-II that ends when so many networks are scored: a network on more machines is one."""
@@ -348,7 +344,7 @@ class _UpTo(NSGA2):
 
     def run(self, problem: Problem, evaluate: Evaluate) -> None:
         """Search until enough is scored, or every plan has been asked for."""
-        with suppress(_Enough):
+        with suppress(Enough):
             super().run(problem, _NetworkDoor(evaluate, self.quality, self.most))
 
 
@@ -365,7 +361,7 @@ class _NetworkDoor:
         found: list[Trial] = []
         while len(found) < len(plans):
             if len(self.quality.known) >= self.most:
-                raise _Enough
+                raise Enough
             trials = self.inner(self._allowed(plans[len(found) :]))
             self.quality.learn(trials)
             found += trials

@@ -35,11 +35,9 @@ from hwflow.problem import QUALITY, Problem
 from hwflow.quality.accuracy import Accuracy
 from hwflow.recipes.levels import (
     LEVELS,
-    QUALITIES_FILE,
     Asked,
     Stage,
     Stages,
-    check_limits,
     eased,
     limit_explained,
     tightest_share,
@@ -122,12 +120,8 @@ def hw_flow(
     out of reach at a level, HwflowError when `out` holds a search with other evaluations, levels or
     another seed, and DataError when splits share images.
     """
-    folder = Path(out)
     asked = Asked(evaluations, tuple(levels), seed, SHARES)
-    check_limits(below)
-    asked.check(folder)
-    data.check_disjoint()
-    qualities = folder / QUALITIES_FILE if qualities is None else qualities
+    folder, qualities = asked.begin(out, below, data, qualities)
     space = pruning_space(network, data, calibration, keep, branches)
     quality = Accuracy(data.val, limit=images)
     asked.keep(folder)

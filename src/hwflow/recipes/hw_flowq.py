@@ -49,11 +49,9 @@ from hwflow.quality.accuracy import Accuracy
 from hwflow.quality.sensitivity import sensitivities
 from hwflow.recipes.levels import (
     LEVELS,
-    QUALITIES_FILE,
     Asked,
     Stage,
     Stages,
-    check_limits,
     eased,
     limit_explained,
 )
@@ -163,12 +161,8 @@ def hw_flowq(
     `out` holds a search with other evaluations, levels or another seed, and DataError when splits
     share images.
     """
-    folder = Path(out)
     asked = Asked(evaluations, tuple(levels), seed, SHARES)
-    check_limits(below)
-    asked.check(folder)
-    data.check_disjoint()
-    qualities = folder / QUALITIES_FILE if qualities is None else qualities
+    folder, qualities = asked.begin(out, below, data, qualities)
     space = quantization_space(network, data, bits, calibration)
     quality = Accuracy(data.val, limit=images)
     asked.keep(folder)

@@ -15,10 +15,12 @@ from hwflow.costs.coarse import Coarse
 from hwflow.costs.fine import Fine
 from hwflow.costs.fine.cache import user_file
 from hwflow.costs.mid import Mid
+from hwflow.data import Data
 from hwflow.errors import HwflowError, InfeasibleError, unknown_name
 from hwflow.files import whole
 from hwflow.front import Front, Trial
 from hwflow.problem import QUALITY, Problem
+from hwflow.settings import SEEDS
 from hwflow.solvers.steps import steps_of
 from hwflow.space import Plan
 from hwflow.study import STUDY_FILE, Study
@@ -32,9 +34,6 @@ HALVINGS = 10
 
 LEAST = 2
 """Evaluations of a level, at least."""
-
-SEEDS = 2**32
-"""Seeds are below this, as NumPy's are."""
 
 ASKED_FILE = "asked.json"
 """What a search over levels was asked for, in its folder."""
@@ -109,6 +108,20 @@ class Asked:
     def plain(self) -> dict[str, Any]:
         """Return what a folder keeps of it."""
         return {"evaluations": self.evaluations, "levels": [*self.levels], "seed": self.seed}
+
+    def begin(
+        self, out: Path | str, below: Sequence[str], data: Data, qualities: Path | str | None
+    ) -> tuple[Path, Path | str]:
+        """Check all that is given; return the folder, and the file that levels share accuracies in.
+
+        Raises HwflowError for limits that cannot be read or a folder that was asked for otherwise,
+        and DataError for splits that share images; nothing is touched.
+        """
+        folder = Path(out)
+        check_limits(below)
+        self.check(folder)
+        data.check_disjoint()
+        return folder, folder / QUALITIES_FILE if qualities is None else qualities
 
     def check(self, out: Path) -> None:
         """Raise HwflowError where the levels in a folder were asked for otherwise.

@@ -95,8 +95,8 @@ class OneNetwork(Problem):
         return self.whole.totals([(*self.network, *plan) for plan in plans])
 
 
-class _Enough(BaseException):
-    """Ends the solver from inside its door."""
+class Enough(BaseException):
+    """Ends a solver from inside its door; not an Exception, so that no solver swallows it."""
 
 
 @dataclass
@@ -126,7 +126,7 @@ class Machines:
         """Search by NSGA-II on the costs; where nothing meets the limits, some that do not."""
         one = OneNetwork.of(self.whole, network)
         door = _Door(one)
-        with suppress(_Enough, InfeasibleError):
+        with suppress(Enough, InfeasibleError):
             NSGA2(self.seed, population=POPULATION).run(one, door)
         return list(door.asked) or [one.space.default, leanest_plan(one)]
 
@@ -148,7 +148,7 @@ class _Door:
         """Return trials whose quality says no more than that the limits are kept."""
         self.asked.update(dict.fromkeys(plans))
         if len(self.asked) >= COSTED:
-            raise _Enough
+            raise Enough
         totals = _rows(self._problem.totals(plans))
         return [
             Trial(0, plan, total, None if self._problem.below.broken(total) else 0.0)

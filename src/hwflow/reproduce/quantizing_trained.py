@@ -14,8 +14,9 @@ from functools import cache
 from hwflow.edits.quantize import quantize
 from hwflow.front import Trial
 from hwflow.network import Network
-from hwflow.quality.accuracy import Accuracy, compare
+from hwflow.quality.accuracy import compare
 from hwflow.recipes.hw_flowq import default_costs
+from hwflow.reproduce.finalists import whole_validation
 from hwflow.reproduce.quantizing import bits, calibration, described, free_problem, trials_of
 from hwflow.reproduce.quantizing_searches import (
     Budget,
@@ -60,8 +61,7 @@ def tune_stage(settings: Settings, case: Budget) -> Plain:
             "case": asdict(case),
             "none": "every plan of ours costs more in latency or in energy",
         }
-    val, limit = settings.splits(network).val, QUICK_IMAGES if settings.quick else None
-    worth = Accuracy(val, limit=limit)
+    worth = whole_validation(settings, network)
 
     @cache
     def made(plan: Plan) -> Network:
@@ -79,7 +79,7 @@ def tune_stage(settings: Settings, case: Budget) -> Plain:
         return tried[rung] >= bar
 
     ours = rungs[lowest(len(rungs), enough, 1 if settings.quick else TUNED)]
-    test = settings.splits(network).test
+    test, limit = settings.splits(network).test, QUICK_IMAGES if settings.quick else None
     flips = compare(made(tuple(theirs["answer"]["plan"])), made(ours.plan), test, limit=limit)
     costs = {"haq": theirs["answer"], "ours": described(whole, ours)}
     return {

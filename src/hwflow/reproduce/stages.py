@@ -117,21 +117,23 @@ class Stage:
 
         Raises HwflowError for one that was made with other settings.
         """
-        self.check(settings)
-        return kept(self.file(settings), lambda: self._made(settings))
+        found = kept(self.file(settings), lambda: self._made(settings))
+        self._agrees(found, settings)
+        return found
 
     def check(self, settings: Settings) -> None:
         """Raise HwflowError where the result that is there was made with other settings."""
-        file = self.file(settings)
-        if not file.exists():
-            return
-        found, asked = json.loads(file.read_text()), asked_of(settings)
+        if self.file(settings).exists():
+            self._agrees(json.loads(self.file(settings).read_text()), settings)
+
+    def _agrees(self, found: Plain, settings: Settings) -> None:
+        asked = asked_of(settings)
         before = {key: found.get(key, value) for key, value in asked.items()}
         if before != asked:
             raise HwflowError(
                 f"{settings.out} holds a result of the stage {self.name} that was made "
                 f"{_options(before)}, not {_options(asked)}. Give another folder (--out), or "
-                f"delete {file}."
+                f"delete {self.file(settings)}."
             )
 
     def _made(self, settings: Settings) -> Plain:

@@ -23,15 +23,13 @@ from typing import Any, ClassVar, Literal, get_args
 
 from hwflow.errors import HwflowError, unknown_name
 from hwflow.problem import Problem
+from hwflow.settings import SEEDS
 from hwflow.solvers import Evaluate
 from hwflow.solvers.ddpg.rewards import RewardName
 from hwflow.solvers.ddpg.wall import Repair
 from hwflow.space import Plan
 
 AgentName = Literal["ddpg", "td3", "sac"]
-
-SEEDS = 2**32
-"""Seeds are below this, as NumPy's are."""
 
 
 @dataclass(frozen=True)

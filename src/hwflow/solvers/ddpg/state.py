@@ -16,10 +16,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import log2, prod
+from typing import NamedTuple
 
 import numpy as np
 
-from hwflow.cost import Cost, Floats
+from hwflow.cost import Floats
 from hwflow.problem import Problem
 from hwflow.solvers.steps import Step, described, swapped
 from hwflow.space import Plan
@@ -34,6 +35,14 @@ _WEIGHT = "weight_bits:"
 """Begins the names of choices that are of a weight."""
 
 _OPERATORS = ("conv", "depthwise", "conv_transpose", "linear", "matmul")
+
+
+class _Costs(NamedTuple):
+    """What a plan costs."""
+
+    total: Mapping[str, float]
+    layers: Mapping[str, Mapping[str, float]]
+    """By name, those that are left."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,7 @@ class State:
         return np.clip(np.array(entries, np.float64), -1.0, 2.0)
 
     @cached_property
-    def _start(self) -> Cost:
+    def _start(self) -> _Costs:
         return self._cost(self.problem.space.default)
 
     @cached_property
@@ -98,10 +107,11 @@ class State:
                 return (_KINDS.index(part.kind) + 1) / 5
         return 0.0
 
-    def _cost(self, plan: Plan) -> Cost:
-        return self.problem.costs([plan])[0]
+    def _cost(self, plan: Plan) -> _Costs:
+        cost = self.problem.costs([plan])[0]
+        return _Costs(cost.total, {layer.name: layer.values for layer in cost.layers})
 
-    def _progress(self, cost: Cost, number: int, name: str) -> tuple[float, float]:
+    def _progress(self, cost: _Costs, number: int, name: str) -> tuple[float, float]:
         """Return the shares of a metric that were saved, and that the open steps' layers take."""
         total = self._start.total.get(name, 0.0)
         if not total:
@@ -109,13 +119,12 @@ class State:
         rest = self._at(cost, self._undecided[number], name)
         return 1 - cost.total[name] / total, rest / total
 
-    def _at(self, cost: Cost, places: Iterable[int], name: str) -> float:
+    def _at(self, cost: _Costs, places: Iterable[int], name: str) -> float:
         """Return a metric of layers of the default plan; of those left out it is 0."""
-        values = _by_name(cost)
-        known = (values.get(self._names[place], {}) for place in places)
+        known = (cost.layers.get(self._names[place], {}) for place in places)
         return float(sum(layer.get(name, 0.0) for layer in known))
 
-    def _hardware(self, plan: Plan, cost: Cost, number: int) -> list[float]:
+    def _hardware(self, plan: Plan, cost: _Costs, number: int) -> list[float]:
         step = self.steps[number]
         entries: list[float] = []
         for name in HARDWARE:
@@ -124,7 +133,7 @@ class State:
             entries += [here / whole if whole else 0.0, *self._progress(cost, number, name)]
         return [*entries, *self._array(cost, step), self._derivative(plan, cost, step)]
 
-    def _array(self, cost: Cost, step: Step) -> tuple[float, float]:
+    def _array(self, cost: _Costs, step: Step) -> tuple[float, float]:
         """Return utilisation, and log2 of the CTC ratio over the ridge point in tenths."""
         first = step.layers[:1]
         macs, seconds, moved = (
@@ -137,7 +146,7 @@ class State:
         ratio = macs / moved / (peak / machine.dram_bytes_per_s)
         return macs / seconds / peak, log2(ratio) / 10
 
-    def _derivative(self, plan: Plan, cost: Cost, step: Step) -> float:
+    def _derivative(self, plan: Plan, cost: _Costs, step: Step) -> float:
         """Return the share of latency (else of bit operations) that one rank less saves."""
         rank = step.order.index(plan[step.place])
         name = HARDWARE[0] if self._start.total.get(HARDWARE[0]) else "bit_ops"
@@ -168,10 +177,6 @@ def _operator(layer: Layer) -> float:
     depthwise = layer.op == "conv" and layer.groups > 1 and layer.groups == layer.in_channels
     name = "depthwise" if depthwise else layer.op
     return (_OPERATORS.index(name) + 1.0) if name in _OPERATORS else 0.0
-
-
-def _by_name(cost: Cost) -> dict[str, Mapping[str, float]]:
-    return {layer.name: layer.values for layer in cost.layers}
 
 
 def ranks(steps: Sequence[Step], plan: Plan) -> list[int]:

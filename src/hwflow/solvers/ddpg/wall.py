@@ -39,8 +39,7 @@ class Wall:
         found = leanest_plan(self._problem)
         lean = list(found)
         for step in self._steps:
-            leaner = swapped(self._problem.space, found, step.place, step.option(0))
-            if leaner[step.place] != step.option(0):  # inactive, so set back to its default
+            if not self._problem.space.active(step.place, found):
                 lean[step.place] = step.option(0)
         return tuple(lean)
 
