@@ -20,7 +20,7 @@ from hwflow.machine import Device
 from hwflow.network import Network
 from hwflow.quality.accuracy import Flips, compare
 from hwflow.space import Space
-from hwflow.train import Progress, finetune
+from hwflow.train import QUANTIZED_CLIP, QUANTIZED_RATE, Progress, finetune
 from hwflow.train.augment import Augment
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Tuning:
 
     epochs: int
     lr: float | None = None
-    """Peak learning rate; None: 0.02 where channels or operations went, 0.002 where bits did."""
+    """Peak learning rate; None: 0.02 where channels or operations went, else 0.03, for bits."""
     augment: Augment = "none"
     """"crop" and "crop+flip" suit photographs; mirrored digits are other digits."""
     ema: float | None = None
@@ -53,7 +53,13 @@ class Tuning:
         """Return the peak learning rate for networks of a space."""
         if self.lr is not None:
             return self.lr
-        return 0.02 if any(part.kind in ("prune", "replace") for part in space.parts) else 0.002
+        gone = any(part.kind in ("prune", "replace") for part in space.parts)
+        return 0.02 if gone else QUANTIZED_RATE
+
+    @staticmethod
+    def clip_norm(space: Space) -> float | None:
+        """Return the length at which gradients are clipped: that of networks whose bits changed."""
+        return QUANTIZED_CLIP if any(part.kind == "quantize" for part in space.parts) else None
 
 
 def build(
@@ -77,8 +83,8 @@ def build(
         raise HwflowError("Fine-tuning needs training data. Give the run a data set with train.")
     return finetune(
         network, data, original, epochs=tuning.epochs, lr=tuning.rate(problem.space),
-        augment=tuning.augment, ema=tuning.ema, seed=tuning.seed, checkpoint=tuning.checkpoint,
-        on_step=on_step,
+        clip_norm=tuning.clip_norm(problem.space), augment=tuning.augment, ema=tuning.ema,
+        seed=tuning.seed, checkpoint=tuning.checkpoint, on_step=on_step,
     )  # fmt: skip
 
 

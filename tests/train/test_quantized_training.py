@@ -1,6 +1,7 @@
 """Quantisation-aware training: learned scales train, stay legal, and runs go on after a kill."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -106,6 +107,36 @@ def test_the_decay_of_clips_pulls_them_in(data: Data, teacher: Network) -> None:
         train(coarse, data.train, steps=1, clip_decay=-1.0)
 
 
+def test_a_clipped_gradient_moves_the_weights_by_its_length_at_most(
+    data: Data, teacher: Network
+) -> None:
+    coarse = made(teacher, "lsq", 2)
+    options = {"steps": 1, "lr": 0.5, "batch_size": 32, "momentum": 0.0, "weight_decay": 0.0}
+    before = [p.detach().clone() for p in coarse.module.parameters()]
+
+    def moved(clip_norm: float | None) -> float:
+        after = train(coarse, data.train, clip_norm=clip_norm, **options)  # type: ignore[arg-type]
+        pairs = zip(after.module.parameters(), before, strict=True)
+        return sum(float(((a.detach() - b) ** 2).sum()) for a, b in pairs) ** 0.5
+
+    for length in (0.02, 0.1):
+        assert moved(length) == pytest.approx(0.5 * length, rel=1e-3)  # the rate times the length
+    assert moved(1e6) == pytest.approx(moved(None))
+    for wrong in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(HwflowError, match="clip_norm is the largest length"):
+            train(coarse, data.train, steps=1, clip_norm=wrong)
+
+
+def test_a_checkpoint_of_another_clip_is_refused(
+    data: Data, teacher: Network, tmp_path: Path
+) -> None:
+    coarse, path = made(teacher, "lsq", 3), tmp_path / "run.safetensors"
+    options = {"steps": 1, "lr": 0.01, "batch_size": 32, "checkpoint": path}
+    train(coarse, data.train, clip_norm=0.3, **options)  # type: ignore[arg-type]
+    with pytest.raises(HwflowError, match="another"):
+        train(coarse, data.train, **options)  # type: ignore[arg-type]
+
+
 def test_statistics_after_training_are_those_of_the_data(data: Data) -> None:
     net = hf.load("cifar:resnet8", num_classes=10, input_shape=(1, 8, 8))
     options = {"steps": 1, "lr": 1e-6, "batch_size": 32}
@@ -134,7 +165,7 @@ def test_a_search_trial_with_learned_scales_is_built_and_tuned(
                   space=space)  # fmt: skip
     problem = Problem(space, "eyeriss", Coarse())  # type: ignore[arg-type]
     start = build(problem, trial)
-    tuned = build(problem, trial, Tuning(1, lr=0.02), data.train)
+    tuned = build(problem, trial, Tuning(1), data.train)
     moved = [not torch.equal(a, b) for a, b in zip(values(start), values(tuned), strict=True)]
     assert all(moved)
     assert evaluate(tuned, data.val) > evaluate(start, data.val)

@@ -23,6 +23,7 @@ from hwflow.errors import HwflowError
 from hwflow.network import Network
 from hwflow.space import Choice, Space, Value
 from hwflow.train import Distillation, train
+from hwflow.train.loop import check_norm
 from hwflow.train.stream import Trainable
 from hwflow.workload import Workload
 
@@ -43,6 +44,8 @@ class Lesson:
     """The network before every edit, whose outputs count as much as the labels; None for labels."""
     answers: Path | None = None
     """A folder that keeps the teacher's outputs, so that they are computed once for all plans."""
+    clip_norm: float | None = None
+    """The length at which gradients are clipped; None: they are not."""
 
     def give(self, network: Network, steps: int) -> Network:
         """Return a copy of the network, trained for so many steps."""
@@ -52,13 +55,17 @@ class Lesson:
         with torch.enable_grad():  # whoever scores the network may have switched gradients off
             return train(
                 network, self.split, steps=steps, lr=self.lr, batch_size=self.batch_size,
-                schedule="cosine", teacher=taught, seed=self.seed,
+                schedule="cosine", teacher=taught, clip_norm=self.clip_norm, seed=self.seed,
             )  # fmt: skip
 
     def digest(self) -> str:
         """Return the SHA-256 of what decides the weights, the teacher's own left out."""
         data = getattr(self.split, "digest", type(self.split).__qualname__)
-        seen = (data, self.lr, self.batch_size, self.seed, self.teacher is not None)
+        seen: tuple[object, ...] = (
+            data, self.lr, self.batch_size, self.seed, self.teacher is not None
+        )  # fmt: skip
+        if self.clip_norm is not None:  # lessons without keep their digest
+            seen = (*seen, self.clip_norm)
         return hashlib.sha256(repr(seen).encode()).hexdigest()
 
 
@@ -115,16 +122,20 @@ def finetune(
     batch_size: int = 128,
     seed: int = 0,
     answers: Path | str | None = None,
+    clip_norm: float | None = None,
 ) -> Space:
     """Return the space of fine-tuning lengths: `steps` are the batches to train on, 0 for none.
 
     `lr` is the peak of the learning rate. With `teacher` the outputs of `source` count as much as
-    the labels, at temperature 4; `answers` is a folder that keeps them. Raises HwflowError for
-    steps that are no counts, or fewer than one.
+    the labels, at temperature 4; `answers` is a folder that keeps them. Where bits are choices too,
+    clip gradients (`clip_norm`, 0.3 say). Raises HwflowError for steps that are no counts, or fewer
+    than one, and for a `clip_norm` that is not above 0.
     """
     counts = _counts(steps)
+    check_norm(clip_norm)
     own = source if teacher and isinstance(source, Network) else None
-    lesson = Lesson(split, lr, batch_size, seed, own, None if answers is None else Path(answers))
+    folder = None if answers is None else Path(answers)
+    lesson = Lesson(split, lr, batch_size, seed, own, folder, clip_norm)
     part = FinetunePart(counts, lesson)
     if isinstance(source, Workload):
         return Space(source, (part,))

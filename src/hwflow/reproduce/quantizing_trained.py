@@ -29,12 +29,10 @@ from hwflow.reproduce.quantizing_searches import (
 from hwflow.reproduce.stages import Plain, Settings
 from hwflow.reproduce.tuning import plain_flips, tuned
 from hwflow.space import Plan, Space
+from hwflow.train import QUANTIZED_CLIP, QUANTIZED_RATE
 
 STEPS = 390
 """Of a short fine-tuning: about an epoch of 50,000 images."""
-RATE = 0.001
-"""Peak learning rate. Normalisations are folded into the weights, which then run away within a few
-updates at 0.003, whether steps are learned or not."""
 TUNED = 4
 """Networks of ours that are trained, at most."""
 QUICK_STEPS = 4
@@ -83,7 +81,8 @@ def tune_stage(settings: Settings, case: Budget) -> Plain:
     flips = compare(made(tuple(theirs["answer"]["plan"])), made(ours.plan), test, limit=limit)
     costs = {"haq": theirs["answer"], "ours": described(whole, ours)}
     return {
-        "case": asdict(case), "steps": _steps(settings), "lr": RATE, "costs": costs,
+        "case": asdict(case), "steps": _steps(settings), "lr": QUANTIZED_RATE,
+        "clip_norm": QUANTIZED_CLIP, "costs": costs,
         "validation": {"haq": bar, "ours": reached(ours.plan)},
         "tried": [described(whole, rungs[r]) | {"trained": v} for r, v in sorted(tried.items())],
         "test": plain_flips(flips, "haq", "ours"), "saved": saved(costs),
@@ -137,7 +136,10 @@ def trained(settings: Settings, network: Network, case: Budget, plan: Plan) -> N
     """Return the network of a plan after a short training of weights and steps (LSQ)."""
     start = lsq_space(settings, network).apply(plan)
     label = "-".join((case.network, "".join(map(str, plan)), str(case.seed)))
-    return tuned(settings, network, start, label, case.seed, steps=_steps(settings), rate=RATE)
+    return tuned(
+        settings, network, start, label, case.seed, steps=_steps(settings), rate=QUANTIZED_RATE,
+        clip_norm=QUANTIZED_CLIP,
+    )  # fmt: skip
 
 
 def _steps(settings: Settings) -> int:

@@ -27,6 +27,7 @@ def tuned(
     *,
     steps: int | None = None,
     rate: float = RATE,
+    clip_norm: float | None = None,
 ) -> Network:
     """Fine-tune a network with the original as its teacher; a killed run goes on."""
     train = settings.splits(original).train
@@ -37,7 +38,7 @@ def tuned(
             settings.say(f"  {label}: step {progress.step} of {progress.steps}")
 
     return finetune(
-        start, train, original, **how, lr=rate, augment="crop+flip", seed=seed,
+        start, train, original, **how, lr=rate, clip_norm=clip_norm, augment="crop+flip", seed=seed,
         checkpoint=settings.out / "tunes" / f"{label}.safetensors",
         answers=settings.out / "answers", on_step=show,
     )  # fmt: skip

@@ -51,6 +51,7 @@ def train(
     loss: Loss | None = None,
     ema: float | None = None,
     clip_decay: float = 0.0,
+    clip_norm: float | None = None,
     seed: int = 0,
     checkpoint: Path | str | None = None,
     checkpoint_seconds: float = 60.0,
@@ -63,16 +64,18 @@ def train(
     targets) -> scalar in place of cross-entropy; targets of 255 in maps are ignored. With `ema` the
     result has the moving average of the weights that keeps this share of itself with each step.
     Quantised graphs train through their straight-through gradients, their learned scales too, which
-    stay above zero; `clip_decay` is the weight decay of PACT's clips. `checkpoint` is a file that
-    is written every `checkpoint_seconds` and at the end: the same call after a kill goes on from
-    it, with the same result; a finished run is read from it. (A loader that shuffles by itself does
-    not give the same batches again.)
+    stay above zero; `clip_decay` is the weight decay of PACT's clips. A gradient over all
+    parameters that is longer than `clip_norm` (L2) is scaled down to it; None leaves it as it is.
+    `checkpoint` is a file that is written every `checkpoint_seconds` and at the end: the same call
+    after a kill goes on from it, with the same result; a finished run is read from it. (A loader
+    that shuffles by itself does not give the same batches again.)
 
     Raises HwflowError when the loss is no longer finite, there is nothing to train, or the
     checkpoint is of another run.
     """
     total = total_steps(split, batch_size, epochs, steps)
     check_schedule(lr, warmup, schedule)
+    check_norm(clip_norm)
     as_augment(augment)
     module = copy.deepcopy(network.module)
     optimizer = _optimizer(module, lr, momentum, weight_decay, clip_decay)
@@ -94,7 +97,10 @@ def train(
         ema,
         loss is None,
     )
-    settings = (*settings, clip_decay) if clip_decay else settings  # other runs keep their digest
+    if clip_decay:  # runs without keep their digest
+        settings = (*settings, clip_decay)
+    if clip_norm is not None:
+        settings = (*settings, "clip_norm", clip_norm)
     file = Checkpoint(
         None if checkpoint is None else Path(checkpoint), _run(network, how, settings),
         checkpoint_seconds,
@@ -108,7 +114,7 @@ def train(
             inputs = augmented(inputs, augment, state.draws)
             error = criterion(place, inputs, output(module, inputs), targets)
             _check_loss(error, state.step, rate)
-            _update(state, error, place)
+            _update(state, error, place, clip_norm)
             if on_step is not None:
                 on_step(Progress(state.step, total, float(error.detach()), rate))
             if file.due() or state.step == total:
@@ -126,10 +132,21 @@ def _run(network: Network, how: Distillation | None, settings: tuple[object, ...
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _update(state: State, error: Tensor, place: Place) -> None:
+def check_norm(clip_norm: float | None) -> None:
+    """Raise HwflowError for a length that no gradient can be scaled down to."""
+    if clip_norm is not None and not 0 < clip_norm < float("inf"):
+        raise HwflowError(
+            f"clip_norm is the largest length of a gradient, above 0, not {clip_norm}. "
+            "None leaves gradients as they are."
+        )
+
+
+def _update(state: State, error: Tensor, place: Place, clip_norm: float | None) -> None:
     """Make one step down the gradient."""
     state.optimizer.zero_grad()
     error.backward()  # type: ignore[no-untyped-call]
+    if clip_norm is not None:
+        nn.utils.clip_grad_norm_(state.module.parameters(), clip_norm)
     state.optimizer.step()
     for grid in state.grids:
         grid.settle()
