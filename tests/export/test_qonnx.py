@@ -2,14 +2,16 @@ import random
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from random_nets import network
 
 from hwflow.edits.quantize import quantize
 from hwflow.errors import HwflowError, ModelError
 from hwflow.export import to_qonnx
+from hwflow.export.onnx_file import OPSET
 from hwflow.export.qonnx import runnable_twin
 from hwflow.extract import extract
 from hwflow.testing import difference
@@ -88,6 +90,25 @@ def test_the_qonnx_package_executes_the_file(mixed):
     with torch.no_grad():
         wanted = made.module(IMAGES).numpy()
     assert np.abs(next(iter(found.values())) - wanted).max() < 1e-4
+
+
+@pytest.mark.parametrize("zero", [0, 126, 127])
+def test_the_twin_adds_the_zero_point_before_it_rounds(zero):
+    values = np.arange(-140, 160, dtype=np.float32) + np.float32(0.5)  # in the middle of two codes
+    constants = {"scale": 1.0, "zero": zero, "bits": 8.0}
+    node = helper.make_node(
+        "Quant", ["x", *constants], ["y"], domain=DOMAIN, signed=0, narrow=0, rounding_mode="ROUND"
+    )
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [None]) for n in "xy")
+    held = [numpy_helper.from_array(np.float32(v), n) for n, v in constants.items()]
+    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, 1)]
+    graph = helper.make_graph([node], "one", [x], [y], held)
+    twin = runnable_twin(helper.make_model(graph, opset_imports=opsets, ir_version=9))
+    session = onnxruntime.InferenceSession(
+        twin.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    found = session.run(None, {"x": values})[0]
+    assert np.array_equal(found, np.rint(np.clip(values + zero, 0, 255)) - zero)
 
 
 def test_other_roundings_have_no_twin(mixed):

@@ -4,10 +4,11 @@
 attributes `signed`, `narrow` (a symmetric grid) and `rounding_mode`; `BipolarQuant` has x and scale
 and stands for -1 and +1. Weights are floats on their grids in front of such a node. The qonnx
 package is needed to execute such a file, not to write it: here it is checked on ONNX Runtime with
-each such node replaced by the function of the same formula (:mod:`hwflow.export.operators`).
+each such node replaced by a function of the same formula.
 
 `Quant` adds the zero point before it rounds half to even, hwflow after it: where the zero point is
-odd, a value in the very middle of two codes goes to the other one. Such ties are rare accidents.
+odd, a value in the very middle of two codes goes to the other one. Pixels of few levels may do so
+often; the check sees it.
 """
 
 from __future__ import annotations
@@ -48,13 +49,32 @@ from hwflow.network import Network
 from hwflow.running import evaluating
 from hwflow.workload import FLOAT_BITS
 
+ROUNDED_LAST = "Quant"
+"""The function, in hwflow's domain, that stands for a `Quant` node in a twin."""
+
+_FUNCTION = """
+<domain: "hwflow", opset_import: ["" : {opset}]>
+Quant <bits, signed, low, high> (x, scale, zero_point) => (y)
+{{
+   ratio = Div (x, scale)
+   shifted = Add (ratio, zero_point)
+   lowest = Constant <value_float: float = @low> ()
+   highest = Constant <value_float: float = @high> ()
+   clipped = Clip (shifted, lowest, highest)
+   level = Round (clipped)
+   centred = Sub (level, zero_point)
+   y = Mul (centred, scale)
+}}
+"""
+"""In the order of the qonnx package: the zero point is added and the range clipped first."""
+
 
 @torch.library.custom_op("hwflow::quant", mutates_args=())
 def quant(x: Tensor, scale: Tensor, zero_point: Tensor, bits: Tensor, signed: bool) -> Tensor:
     """Return `x` on a grid whose scale and zero point broadcast against it; bits as a float."""
     low, high = grid(int(bits), signed)
-    levels = torch.round(x / scale) + zero_point
-    return (levels.clamp(low, high) - zero_point) * scale
+    levels = torch.round((x / scale + zero_point).clamp(low, high))
+    return (levels - zero_point) * scale
 
 
 @quant.register_fake
@@ -183,6 +203,7 @@ def runnable_twin(model: onnx.ModelProto) -> onnx.ModelProto:
         if node.domain == QONNX:
             _to_function(node, constants)
     twin.functions.extend(operators.functions(OPSET).values())
+    twin.functions.append(onnx.parser.parse_function(_FUNCTION.format(opset=OPSET)))
     twin.opset_import.append(helper.make_opsetid(operators.DOMAIN, 1))
     return twin
 
@@ -200,7 +221,7 @@ def _to_function(node: onnx.NodeProto, constants: dict[str, TensorProto]) -> Non
         low, high = map(float, grid(bits, signed))
         low -= signed and not given.get("narrow", 0)
         made = helper.make_node(
-            operators.SIMULATED, [x, scale, node.input[2]], node.output,
+            ROUNDED_LAST, [x, scale, node.input[2]], node.output,
             bits=bits, signed=int(signed), low=low, high=high,
         )  # fmt: skip
     made.domain, made.name = operators.DOMAIN, node.name
