@@ -369,7 +369,17 @@ def test_uniform_bits_leave_the_outputs_alone() -> None:
 def test_every_command_is_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     code, shown, _ = run(capsys, "--help")
     assert code == 0
-    for name in ("cost", "search", "build", "distill", "fronts", "measure", "profile", "convert"):
+    for name in (
+        "cost",
+        "search",
+        "refine",
+        "build",
+        "distill",
+        "fronts",
+        "measure",
+        "profile",
+        "convert",
+    ):
         assert f" {name} " in shown
 
 

@@ -275,6 +275,10 @@ class Limits:
         pairs = ((name, getattr(self, name)) for name in METRICS)
         return [(name, value) for name, value in pairs if value is not None]
 
+    def texts(self) -> tuple[str, ...]:
+        """Return the limits as :meth:`read` takes them, to the last bit."""
+        return tuple(f"{METRICS[n].short}={v!r}{METRICS[n].unit}" for n, v in self.items())
+
     def excess(self, total: Mapping[str, float]) -> float:
         """Return by what share the worst limit is exceeded; 0 when all are met."""
         over = [total[name] / value - 1 for name, value in self.items()]

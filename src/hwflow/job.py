@@ -345,13 +345,22 @@ class Parts:
         return make(self.data.val) if images is None else make(self.data.val, limit=images)
 
     @cached_property
+    def sensitivity(self) -> Sensitivity | None:
+        """What single changes lose, measured now or before; None for a search without them."""
+        given = self.job.seeded
+        if given is None:
+            return None
+        read = self._measured(int(given)) if given.isdecimal() else Sensitivity.read(given)
+        return read.check(self.space)
+
+    @cached_property
     def solver(self) -> Any:
         """The solver, with its settings."""
         job, make = self.job, plugins.load("solvers", self.job.solver)
         made = make(seed=job.seed, **solver_settings(job.solver, job.set))
-        return made if job.seeded is None else replace(made, **self._taught(job.seeded, made))
+        return made if job.seeded is None else replace(made, **self._taught(made))
 
-    def _taught(self, given: str, solver: Any) -> dict[str, Any]:
+    def _taught(self, solver: Any) -> dict[str, Any]:
         """Return what a solver takes of sensitivities: all losses, or first plans that are best.
 
         An agent that repairs by the best ratio takes losses, any other first plans. Raises
@@ -365,8 +374,8 @@ class Parts:
             )
         from hwflow.solvers.surrogate import seeds
 
-        read = self._measured(int(given)) if given.isdecimal() else Sensitivity.read(given)
-        found = read.check(self.space)
+        found = self.sensitivity
+        assert found is not None  # asked for
         if "losses" in takes and getattr(solver, "repair", "ratio") == "ratio":
             by_row = isinstance(solver.losses, tuple)
             return {"losses": found.table() if by_row else found.by_choice()}

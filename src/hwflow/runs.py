@@ -31,6 +31,7 @@ from hwflow.machine import Device
 from hwflow.problem import Problem
 from hwflow.proof import prove
 from hwflow.report import ReportData, write_report
+from hwflow.solvers.surrogate import Worth, worth
 from hwflow.study import Study
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class Result:
     """The original network: its quality and cost."""
     evaluated: int
     infeasible: int
+    worth: Worth | None = None
+    """Of the single changes that the search began with; None where it began without."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
@@ -63,6 +66,7 @@ class Result:
             "hypervolume": self.front.hypervolume(),
             "original": {"accuracy": self.baseline.quality, **self.baseline.total},
             "front": [_row(trial) for trial in self.front],
+            **({} if self.worth is None else {"single_changes": _worth(self.worth)}),
         }
 
 
@@ -74,6 +78,14 @@ def _row(trial: Trial) -> dict[str, Any]:
         **trial.total,
         "choices": values,
     }
+
+
+def _worth(worth: Worth) -> dict[str, Any]:
+    gaps = None if worth.gaps is None else [
+        {"trial": each.trial.number, "loss": each.loss, "gap": each.gap, "proven": each.proven}
+        for each in worth.gaps
+    ]  # fmt: skip
+    return {"rank_correlation": worth.correlation, "gaps": gaps}
 
 
 def search(job: Job, folder: Path, show: Callable[[Progress], None] | None = None) -> Result:
@@ -100,6 +112,24 @@ def search(job: Job, folder: Path, show: Callable[[Progress], None] | None = Non
         on_trial=recorder,
     )
     recorder.write()
+    result, told = _finish(parts, folder), parts.sensitivity
+    if told is None:
+        return result
+    with Study.read(folder) as study:
+        trials = study.trials()
+    return replace(result, worth=worth(parts.problem, told.table(), trials, result.front))
+
+
+def adopt(job: Job, folder: Path) -> Result:
+    """Make a run of a folder that a recipe has searched: run.toml, front.csv and report.html.
+
+    `job` must give the choices, the machine and the level of the search. Raises StudyError where
+    its choices are others.
+    """
+    parts = Parts(job, folder=folder)
+    with Study.read(folder) as study:
+        _check_space(study, parts.problem, folder)
+    job.write(folder / RUN_FILE, _read_provenance(folder) or provenance(parts))
     return _finish(parts, folder)
 
 
@@ -294,7 +324,7 @@ def build(
     trial = study.front(problem.space).pick(wish)
     make.check_target(to, form)
     tuning = tuning or make.Tuning(0)
-    key = _build_key(trial, tuning)
+    key = _build_key(trial, tuning, problem)
     kept = replace(tuning, seed=parts.job.seed, checkpoint=folder / f"tuning-{key}.safetensors")
     train = parts.data.train if tuning.epochs else None
     network = make.build(problem, trial, kept, train, show)
@@ -317,9 +347,12 @@ def build(
     }
 
 
-def _build_key(trial: Trial, tuning: Tuning) -> str:
+def _build_key(trial: Trial, tuning: Tuning, problem: Problem) -> str:
     """Return what tells one build of a run from another."""
-    text = json.dumps([list(trial.plan), tuning.epochs, tuning.lr, tuning.augment, tuning.ema])
+    how: tuple[Any, ...] = (tuning.lr, tuning.augment, tuning.ema)
+    if tuning.epochs:
+        how = (*how, tuning.rate(problem.space), tuning.clip_norm(problem.space))
+    text = json.dumps([list(trial.plan), tuning.epochs, *how])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -10,16 +10,18 @@ from toy import toy_problem
 from hwflow.cost import Limits
 from hwflow.costs.mid import Mid
 from hwflow.errors import HwflowError
-from hwflow.front import Trial
+from hwflow.front import Front, Trial
 from hwflow.plans import distinct_plans
 from hwflow.solvers.nsga2 import NSGA2
 from hwflow.solvers.surrogate import (
     Surrogate,
+    Worth,
     gaps,
     incumbent,
     rank_correlation,
     refined,
     seeds,
+    worth,
 )
 from hwflow.testing.toy import toy_problem as paper_problem
 
@@ -243,3 +245,23 @@ def test_the_front_of_a_seeded_search_lies_on_that_of_the_surrogate_from_the_sta
     found = {gap.trial.plan: gap for gap in gaps(problem, table, list(door.trials.values()))}
     assert set(first) <= found.keys()
     assert all(found[plan].gap <= 2e-3 for plan in first)
+
+
+def test_the_worth_of_a_table_is_its_correlation_and_gaps_or_none_where_costs_do_not_add_up():
+    problem = small()
+    table = table_of(problem)
+    plans = list(distinct_plans(problem.space))[::9]
+    totals = problem.totals(plans)
+    trials = [
+        Trial(n, plan, {name: float(v[n]) for name, v in totals.items()}, 1 - loss_of(table, plan))
+        for n, plan in enumerate(plans)
+    ]
+    front = Front.of(trials, problem.objectives)
+    found = worth(problem, table, trials, front)
+    assert found.correlation == pytest.approx(1.0)  # the qualities are the sums
+    assert [g.trial for g in found.gaps] == list(front)
+    assert [g.gap for g in found.gaps] == [g.gap for g in gaps(problem, table, front)]
+
+    bounded = replace(problem, below=Limits(peak_bytes=1e12))  # a peak is no sum over layers
+    assert not Surrogate(bounded, table).exact
+    assert worth(bounded, table, trials[:3], front) == Worth(None, None)

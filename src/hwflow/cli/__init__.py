@@ -1,4 +1,4 @@
-"""The command line: ``hwflow cost | levels | search | report | build | compare | ...``."""
+"""The command line: ``hwflow cost | levels | search | refine | report | build | compare | ...``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ from collections.abc import Sequence
 
 import typer
 
-from hwflow.cli import costs, distilling, fronts, measured, reproduce, runs, sensing, tools
+from hwflow.cli import (
+    costs,
+    distilling,
+    fronts,
+    measured,
+    refining,
+    reproduce,
+    runs,
+    sensing,
+    tools,
+)
 from hwflow.cli.app import app, print_json
 from hwflow.cli.costs import uniform_bits
 from hwflow.errors import HwflowError
@@ -19,6 +29,7 @@ __all__ = [
     "fronts",
     "main",
     "measured",
+    "refining",
     "reproduce",
     "runs",
     "sensing",

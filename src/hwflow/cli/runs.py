@@ -162,6 +162,8 @@ def search(
         print_json(result.to_json())
         return
     screen.out.print(screen.front_table(result.front, result.baseline))
+    for line in screen.worth_lines(result.worth):
+        screen.out.print(line, highlight=False)
     screen.out.print(f"Report: {folder / runs.REPORT_FILE}")
     screen.out.print(f'Next:   hwflow build {folder} --pick "most accurate" --to net.onnx')
 

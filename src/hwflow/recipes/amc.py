@@ -26,6 +26,7 @@ from hwflow.problem import QUALITY, Problem
 from hwflow.quality.accuracy import Accuracy
 from hwflow.recipes.levels import check_limits
 from hwflow.solvers.ddpg import DDPG
+from hwflow.space import Space
 
 KEEP = tuple(share / 20 for share in range(4, 21))
 """From 0.2 to 1, as in AMC, in steps of a twentieth."""
@@ -42,6 +43,7 @@ def amc(
     images: int | None = None,
     calibration: int = 256,
     keep: Sequence[float] = KEEP,
+    space: Space | None = None,
     seed: int = 0,
     qualities: Path | str | None = None,
     on_trial: Callable[[Progress], None] | None = None,
@@ -49,12 +51,13 @@ def amc(
     """Search, and return the front; its one plan is the most accurate within the limits.
 
     `below` are limits on what the coarse level gives, absolute or in percent of the original
-    network. `warmup` episodes are random. Killed, the same call goes on. Raises DataError when
-    splits share images.
+    network. `warmup` episodes are random. A `space` of your own stands for what `calibration` and
+    `keep` make. Killed, the same call goes on. Raises DataError when splits share images.
     """
     check_limits(below)
     data.check_disjoint()
-    space = prune(network.calibrated(data.calibration(calibration)), keep)
+    if space is None:
+        space = prune(network.calibrated(data.calibration(calibration)), keep)
     free = Problem(space, MACHINE, Coarse())
     limits = Limits.read(below, free.original)
     problem = Problem(space, MACHINE, free.cost, limits, (QUALITY,))

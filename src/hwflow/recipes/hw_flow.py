@@ -106,6 +106,7 @@ def hw_flow(
     calibration: int = 256,
     keep: Sequence[float] = KEEP,
     branches: bool = False,
+    space: Space | None = None,
     levels: Sequence[str] = tuple(LEVELS),
     seed: int = 0,
     qualities: Path | str | None = None,
@@ -114,15 +115,17 @@ def hw_flow(
     """Search with one agent at level after level; `out` gets a run folder for each.
 
     `below` are limits, absolute or in percent of the original network; `images` of the validation
-    split score a plan, `calibration` of the training split give statistics. `evaluations` are
-    divided among the levels by SHARES. The levels share accuracies in the file `qualities`, by
-    default one in `out`. Killed, the same call goes on. Raises InfeasibleError when the limits are
-    out of reach at a level, HwflowError when `out` holds a search with other evaluations, levels or
-    another seed, and DataError when splits share images.
+    split score a plan, `calibration` of the training split give statistics. A `space` of your own,
+    such as ``hf.prune(network, exclude=..., ranking=...)``, stands for what these, `keep` and
+    `branches` make. `evaluations` are divided among the levels by SHARES. The levels share
+    accuracies in the file `qualities`, by default one in `out`. Killed, the same call goes on.
+    Raises InfeasibleError when the limits are out of reach at a level, HwflowError when `out` holds
+    a search with other evaluations, levels or another seed, and DataError when splits share images.
     """
     asked = Asked(evaluations, tuple(levels), seed, SHARES)
     folder, qualities = asked.begin(out, below, data, qualities)
-    space = pruning_space(network, data, calibration, keep, branches)
+    if space is None:
+        space = pruning_space(network, data, calibration, keep, branches)
     quality = Accuracy(data.val, limit=images)
     asked.keep(folder)
     stages: list[Stage] = []

@@ -144,6 +144,7 @@ def hw_flowq(
     population: int = 24,
     images: int | None = 1000,
     calibration: int = 256,
+    space: Space | None = None,
     levels: Sequence[str] = tuple(LEVELS),
     seed: int = 0,
     qualities: Path | str | None = None,
@@ -155,15 +156,17 @@ def hw_flowq(
     "latency", to be least beside the accuracy; without it energy and latency are. With `seeded`,
     single changes are measured on so many images before the search, and an integer program on them
     gives half of the first population; the result says what they were worth. `images` of the
-    validation split score a plan, `calibration` of the training split set its scales. `evaluations`
-    are divided among the levels by SHARES. The levels share accuracies in the file `qualities`, by
-    default one in `out`. Raises InfeasibleError when the limits are out of reach, HwflowError when
-    `out` holds a search with other evaluations, levels or another seed, and DataError when splits
-    share images.
+    validation split score a plan, `calibration` of the training split set its scales. A `space` of
+    your own, such as ``hf.quantize(network, calibration="kl")``, stands for what these and `bits`
+    make. `evaluations` are divided among the levels by SHARES. The levels share accuracies in the
+    file `qualities`, by default one in `out`. Raises InfeasibleError when the limits are out of
+    reach, HwflowError when `out` holds a search with other evaluations, levels or another seed, and
+    DataError when splits share images.
     """
     asked = Asked(evaluations, tuple(levels), seed, SHARES)
     folder, qualities = asked.begin(out, below, data, qualities)
-    space = quantization_space(network, data, bits, calibration)
+    if space is None:
+        space = quantization_space(network, data, bits, calibration)
     quality = Accuracy(data.val, limit=images)
     asked.keep(folder)
     stages: list[Stage] = []

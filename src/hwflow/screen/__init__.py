@@ -12,7 +12,7 @@ from hwflow.screen.costs import (
     show_times,
     total_table,
 )
-from hwflow.screen.searches import compare_table, front_table, show_comparison
+from hwflow.screen.searches import compare_table, front_table, show_comparison, worth_lines
 
 __all__ = [
     "SearchBar",
@@ -35,4 +35,5 @@ __all__ = [
     "show_times",
     "total_table",
     "tuning_bar",
+    "worth_lines",
 ]

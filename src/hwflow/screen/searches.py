@@ -13,10 +13,12 @@ from hwflow.cost import METRICS
 from hwflow.front import Front, Trial
 from hwflow.problem import QUALITY
 from hwflow.screen.base import out, plain_table
+from hwflow.solvers.surrogate import TRUSTED
 from hwflow.units import show
 
 if TYPE_CHECKING:
     from hwflow.compare import Comparison
+    from hwflow.solvers.surrogate import Worth
 
 
 def front_table(front: Front, baseline: Trial | None = None, limit: int = 20) -> Table:
@@ -59,6 +61,24 @@ def _spread(trials: Sequence[Trial], limit: int) -> list[Trial]:
         return list(trials)
     step = (len(trials) - 1) / (limit - 1)
     return [trials[round(index * step)] for index in range(limit)]
+
+
+def worth_lines(worth: Worth | None) -> Iterator[str]:
+    """Say what the single changes were worth that a search began with; nothing without them."""
+    if worth is None:
+        return
+    found = worth.correlation
+    ranks = "too few networks differ for a rank correlation"
+    if found is not None:
+        ranks = f"their sums rank the networks with {found:.2f} (Spearman; {TRUSTED} is good)"
+    yield f"Single changes: {ranks}."
+    if worth.gaps:
+        spare = [each for each in worth.gaps if each.gap > 0]
+        most = max(each.gap for each in worth.gaps)
+        yield (
+            f"By them {len(spare)} of {len(worth.gaps)} networks of the front lose more than need "
+            f"be at their costs, {most:.2g} at most."
+        )
 
 
 def show_comparison(found: Comparison) -> None:

@@ -84,6 +84,11 @@ class Surrogate:
         free = [np.asarray(self._table[site], np.float64) for site in self._additive.sites]
         self._program = self._additive.program(free)
 
+    @property
+    def exact(self) -> bool:
+        """Whether the costs add up, so that what a program answers is proven."""
+        return self._additive.exact
+
     def loss(self, plan: Sequence[int]) -> float:
         """Return the summed loss of a plan."""
         return expected(self._table, plan)
@@ -93,7 +98,7 @@ class Surrogate:
         wanted = dict(self.problem.below.items())
         for name, value in budgets.items():
             wanted[name] = min(value, wanted.get(name, value))
-        return self._exact(wanted) if self._additive.exact else self._near(wanted)
+        return self._exact(wanted) if self.exact else self._near(wanted)
 
     def front(self, names: Sequence[str], count: int) -> list[Point]:
         """Return the best plans below `count` budgets of some costs, all lowered together.
@@ -187,7 +192,10 @@ def gaps(problem: Problem, table: Losses, front: Sequence[Trial] | Front) -> lis
 
     Trials for which the program finds nothing within its effort are left out.
     """
-    surrogate = Surrogate(problem, table)
+    return _gaps(Surrogate(problem, table), problem, front)
+
+
+def _gaps(surrogate: Surrogate, problem: Problem, front: Sequence[Trial] | Front) -> list[Gap]:
     found = []
     for trial in front:
         own = {name: trial.total[name] for name in problem.cost_names}
@@ -224,6 +232,24 @@ def correlation(table: Losses, trials: Sequence[Trial]) -> float | None:
         return None
     found = float(spearmanr([-loss for loss in losses], qualities).statistic)
     return 0.0 if isnan(found) else found
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What a table was worth to a search that began with it."""
+
+    correlation: float | None
+    """Spearman's, of its sums with the measured qualities; None for too few plans."""
+    gaps: tuple[Gap, ...] | None
+    """By point of the front; None where costs do not add up, as then nothing is proven and every
+    point takes many programs."""
+
+
+def worth(problem: Problem, table: Losses, trials: Sequence[Trial], front: Front) -> Worth:
+    """Return what a table was worth to a search that made these trials."""
+    surrogate = Surrogate(problem, table)
+    found = tuple(_gaps(surrogate, problem, front)) if surrogate.exact else None
+    return Worth(correlation(table, trials), found)
 
 
 @dataclass(frozen=True)
