@@ -48,6 +48,16 @@ def test_a_stopped_search_goes_on_to_the_same_front(tmp_path: Path) -> None:
     ]
 
 
+def test_an_agent_of_another_generation_does_not_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = toy_problem(TIGHT, length=3)
+    search(problem, ToyQuality(), small(3), tmp_path / "a", evaluations=12)
+    monkeypatch.setattr("hwflow.solvers.ddpg.GENERATION", 0)
+    with pytest.raises(HwflowError, match="solver"):
+        search(problem, ToyQuality(), small(3), tmp_path / "a", evaluations=14)
+
+
 def test_it_keeps_limits_without_wasted_plans(tmp_path: Path) -> None:
     problem = toy_problem(TIGHT, length=3)
     front = search(problem, ToyQuality(), small(), tmp_path / "run", evaluations=15)
@@ -220,5 +230,5 @@ def test_a_run_that_is_interrupted_says_nothing_of_it() -> None:
 def test_its_settings_are_all_that_decides() -> None:
     plain = small(5, step_price=0.1).settings()
     assert plain["seed"] == 5
-    assert set(plain) == set(asdict(small(5))) - {"keep", "losses"}
+    assert set(plain) == set(asdict(small(5))) - {"keep", "losses"} | {"generation"}
     assert plain["hidden"] == [16, 16]

@@ -29,6 +29,10 @@ from hwflow.solvers.ddpg.rewards import RewardName
 from hwflow.solvers.ddpg.wall import Repair
 from hwflow.space import Plan
 
+GENERATION = 2
+"""Of state, rewards and learning. It goes up with every change that makes other walks of the same
+settings, so that a study is never gone on with by an agent that began it differently."""
+
 AgentName = Literal["ddpg", "td3", "sac"]
 
 
@@ -112,6 +116,7 @@ class DDPG:
         found["losses"] = [list(row) for row in self.losses]
         if not self.losses:
             del found["losses"]
+        found["generation"] = GENERATION
         return found | {"start": None if self.start is None else digest(self.start)}
 
     def run(self, problem: Problem, evaluate: Evaluate) -> None:

@@ -46,7 +46,7 @@ class Walk(gymnasium.Env[Vector, Vector]):
         `losses` are what options lose, for the repair "ratio".
         """
         self.steps = steps
-        self.fresh = 0
+        self.stale = 0
         """Episodes in a row, up to now, whose plan had been asked for before."""
         self._problem = problem
         self._evaluate = evaluate
@@ -109,7 +109,7 @@ class Walk(gymnasium.Env[Vector, Vector]):
         plan = self._problem.space.canonical(self._plan)
         if self._repair in ("backwards", "ratio"):
             plan = self._repaired(plan)
-        self.fresh = self.fresh + 1 if plan in self._asked else 0
+        self.stale = self.stale + 1 if plan in self._asked else 0
         self._asked.add(plan)
         worth = self._reward(self._evaluate([plan])[0])
         if worth is None:

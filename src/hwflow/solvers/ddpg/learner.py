@@ -98,7 +98,7 @@ def _exploring(
             if episode < 0:
                 led = np.array([[2 * first[episode][walk.number] - 1]], np.float32)
                 return led, led
-            if episode < exploring.warmup or walk.fresh >= STALE:
+            if episode < exploring.warmup or walk.stale >= STALE:
                 action = self._draws.uniform(-1.0, 1.0, (1, 1)).astype(np.float32)
                 return action, action
             action, _ = self.predict(self._last_obs, deterministic=kind is not SAC)
