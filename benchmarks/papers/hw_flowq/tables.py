@@ -56,6 +56,10 @@ def searched() -> None:
     print(table(heads, rows))
 
 
+SEARCHED = ("coarse", "mid", "fine", "refined")
+"""How the level question was searched."""
+
+
 def budget_of(case: dict[str, Any]) -> tuple[Any, ...]:
     """Return what searches below one budget have in common."""
     return tuple(case[name] for name in ("network", "machine", "share", "seed"))
@@ -117,12 +121,20 @@ def levels() -> None:
     """Print what a search on each level is worth when its plans are costed on Fine."""
     rows = []
     for result in results(HERE, "levels-*.json"):
+        columns: dict[str, list[float]] = {key: [] for key in SEARCHED}
         for row in result["rows"]:
-            volumes = [row[key]["hypervolume"] for key in ("coarse", "mid", "fine", "refined")]
             moved = [f"{s['survived']} of {s['plans']}" for s in row["shifts"]]
-            cells = [f"{value:.4f}" for value in volumes]
-            rows.append([result["machine"], str(row["seed"]), *cells, *moved])
-    heads = ["machine", "seed", "Coarse", "Mid", "Fine", "refined", "Coarse to Mid", "Mid to Fine"]
+            for key, found in columns.items():
+                found.append(row[key]["hypervolume"])
+            cells = [f"{found[-1]:.4f}" for found in columns.values()]
+            networks = str(row["refined"]["networks"])
+            rows.append([result["machine"], str(row["seed"]), *cells, networks, *moved])
+        middle = {key: median(found) for key, found in columns.items()}
+        lost = [f"{value:.4f} ({100 * (value / middle['fine'] - 1):+.1f} %)"
+                for value in middle.values()]  # fmt: skip
+        rows.append([result["machine"], "median", *lost, "", "", ""])
+    heads = ["machine", "seed", "Coarse", "Mid", "Fine", "refined", "networks in it",
+             "Coarse to Mid", "Mid to Fine"]  # fmt: skip
     print(table(heads, rows))
 
 
