@@ -52,11 +52,16 @@ def space(net, data):
 
 def test_the_levels_come_in_order_and_share_the_evaluations(found):
     assert [stage.level for stage in found.stages] == ["coarse", "mid", "fine"]
-    counts = []
+    counts, known, free = [], set(), []
     for stage in found.stages:
         with Study.read(stage.folder) as study:
-            counts.append(study.evaluated)
+            plans = [t.plan for t in study.trials() if t.quality is not None]
+        first = stage.problem.space.uniform() if not known else plans[:6]  # the population
+        free.append(len(known.intersection(first)))
+        counts.append(len(plans) - free[-1])
+        known |= set(plans)
     assert counts == [10, 5, 10]
+    assert free[0] == 0 < min(free[1:])  # networks of earlier levels cost nothing, nor count
 
 
 def test_every_network_of_the_front_keeps_the_limits_in_shares_of_eight_bits(found):

@@ -218,6 +218,20 @@ def test_too_many_given_plans_are_thinned_out_evenly_and_leave_the_uniform_ones(
     assert [given.index(plan) for plan in few if plan in given] == [0, 5]
 
 
+def test_what_is_asked_for_first_is_the_first_population():
+    problem, asked = toy_problem(length=3), []
+
+    def evaluate(plans):
+        asked.append(list(plans))
+        raise KeyboardInterrupt
+
+    solver = NSGA2(seed=2, population=12)
+    with pytest.raises(KeyboardInterrupt):
+        solver.run(problem, evaluate)
+    assert asked == [solver.first_population(problem)]
+    assert len(set(asked[0])) == 12
+
+
 def test_given_plans_stand_in_the_first_population_and_in_the_settings():
     problem = toy_problem()
     given = ((1, 0) * 6, (2, 1) * 6)

@@ -158,8 +158,9 @@ def hw_flowq(
     gives half of the first population; the result says what they were worth. `images` of the
     validation split score a plan, `calibration` of the training split set its scales. A `space` of
     your own, such as ``hf.quantize(network, calibration="kl")``, stands for what these and `bits`
-    make. `evaluations` are divided among the levels by SHARES. The levels share accuracies in the
-    file `qualities`, by default one in `out`. Raises InfeasibleError when the limits are out of
+    make. `evaluations` are divided among the levels by SHARES; networks of a first population that
+    an earlier level has scored come on top, as they cost nothing. The levels share accuracies in
+    the file `qualities`, by default one in `out`. Raises InfeasibleError when the limits are out of
     reach, HwflowError when `out` holds a search with other evaluations, levels or another seed, and
     DataError when splits share images.
     """
@@ -182,12 +183,19 @@ def hw_flowq(
             tables.append(table)
         solver = NSGA2(seed=seed, population=population, first=first)
         with limit_explained(level, OPERATIONS, below):
+            free = scored_before(stages, solver.first_population(problem))
             front = loop.search(
-                problem, quality, solver, folder / level, evaluations=budget, seed=seed,
+                problem, quality, solver, folder / level, evaluations=budget + free, seed=seed,
                 qualities=qualities, on_trial=on_trial,
             )  # fmt: skip
         stages.append(Stage(level, problem, front, folder / level))
     return Refined(tuple(stages), tuple(tables))
+
+
+def scored_before(stages: Sequence[Stage], plans: Sequence[Plan]) -> int:
+    """Return how many of the plans an earlier level has scored: they cost no accuracy anew."""
+    known = {trial.plan for stage in stages for trial in stage.ranked()}
+    return len(known.intersection(plans))
 
 
 def told(

@@ -78,7 +78,7 @@ class NSGA2:
         asked = _Asked()
         plans = shuffled_plans(problem.space, random.Random(self.seed))
         fresh = (plan for plan in plans if plan not in asked.plans)
-        genetic = self._algorithm(problem, asked, self._first(problem, fresh))
+        genetic = self._algorithm(problem, asked, self.first_population(problem))
         while len(genes := self._offspring(genetic, fresh)):
             wanted = [tuple(map(int, row)) for row in genes.get("X")]
             asked.plans.update(wanted)
@@ -105,8 +105,11 @@ class NSGA2:
         }
         return found | ({"first": [list(plan) for plan in self.first]} if self.first else {})
 
-    def _first(self, problem: Problem, fresh: Iterator[Plan]) -> list[Plan]:
-        """Return the first population: the plans that need no luck to be found, then random."""
+    def first_population(self, problem: Problem) -> list[Plan]:
+        """Return what is asked for first: the plans that need no luck to be found, then random.
+
+        Raises InfeasibleError where no plan keeps the limits.
+        """
         space = problem.space
         sure = dict.fromkeys([space.default, feasible_plan(problem)])
         plans = dict.fromkeys(map(space.canonical, self.first))
@@ -115,7 +118,8 @@ class NSGA2:
         room = max(0, self.population - len(sure))
         kept = spread(given, max(room - len(uniform), (room + 1) // 2))
         known = [*sure, *kept, *spread(uniform, room - len(kept))]
-        rest = islice((p for p in fresh if p not in known), self.population - len(known))
+        drawn = shuffled_plans(space, random.Random(self.seed))
+        rest = islice((p for p in drawn if p not in known), self.population - len(known))
         return [*known, *rest]
 
     def _algorithm(self, problem: Problem, asked: _Asked, first: Sequence[Plan]) -> Any:
