@@ -108,6 +108,7 @@ def test_a_level_can_be_built_and_reported_as_any_run(quantized, capsys, tmp_pat
         (["--prune", "--levels", "fine,coarse"], "in this order"),
         (["--prune", "--below", "latency=abc"], "is not a quantity"),
         (["--prune", "--exclude", "nothing"], "nothing"),
+        (["--prune", "--on", "cpu"], "cpu is measured, which is one level only"),
     ],
 )
 def test_what_cannot_be_searched_is_refused(words, said, capsys, tmp_path):

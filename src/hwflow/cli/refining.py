@@ -89,7 +89,14 @@ def refine(
     belongs({n: v for n, v in own.items() if v}, quantize, "--quantize")
     from hwflow import runs, screen
     from hwflow.job import Job
+    from hwflow.machine import is_device
     from hwflow.recipes.hw_flowq import BITS
+
+    if is_device(on):
+        raise HwflowError(
+            f"{on} is measured, which is one level only. Use `hwflow search --on {on}`, or name a "
+            "modelled machine (hwflow list machines)."
+        )
 
     job = Job.check(
         {
