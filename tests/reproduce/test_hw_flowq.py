@@ -21,11 +21,13 @@ from hwflow.reproduce.lite import WIDTHS, lite_stage, one_width
 from hwflow.reproduce.quantizing import MACHINES, volume, volume_curve
 from hwflow.reproduce.quantizing_answers import costed_on, surrogate_stage
 from hwflow.reproduce.quantizing_searches import (
+    FIGURES,
     Budget,
     Case,
     haq_stage,
     running,
     search_stage,
+    tuning_stage,
     within,
     within_stage,
 )
@@ -242,3 +244,13 @@ def test_ours_is_chosen_by_what_trained_networks_reach(settings):
     assert tried[tuple(found["costs"]["ours"]["plan"])] == found["validation"]["ours"]
     assert 0 < found["test"]["images"] <= 200
     assert {"haq", "ours"} <= set(found["test"])
+
+
+def test_other_figures_of_the_agent_are_tried_on_one_budget(settings):
+    found = tuning_stage(settings)
+    assert [row["figures"] for row in found["rows"]] == [*FIGURES]
+    for row in found["rows"]:
+        assert row["best"] == sorted(row["best"])
+        assert (row["machine"], row["repair"], row["share"]) == ("bismo", "haq", 0.5)
+    folders = {path.name for path in (settings.out / "haq").iterdir()}
+    assert folders == {f"resnet20-bismo-0.5-haq-0-{label}" for label in FIGURES}

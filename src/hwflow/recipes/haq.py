@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from hwflow import loop
 from hwflow.data import Data
@@ -92,9 +93,14 @@ def agent(
     repair: Repair = "ratio",
     losses: Losses = (),
     warmup: int = 20,
+    **figures: float,
 ) -> DDPG:
-    """Return HAQ's agent, which has none of HW-Flow's entries in its state."""
-    return DDPG(
-        seed=seed, repair=repair, losses=losses, warmup=warmup, decay=0.99, sigma=0.5,
-        replay_episodes=64, reward="points", hardware=False,
-    )  # fmt: skip
+    """Return HAQ's agent, which has none of HW-Flow's entries in its state.
+
+    `figures` are others than those of HAQ's code, by their names in :class:`~hwflow.DDPG`, such as
+    ``decay=0.95`` or ``actor_rate=1e-3``.
+    """
+    usual: dict[str, Any] = {
+        "decay": 0.99, "sigma": 0.5, "replay_episodes": 64, "reward": "points", "hardware": False
+    }  # fmt: skip
+    return DDPG(seed=seed, repair=repair, losses=losses, warmup=warmup, **(usual | figures))

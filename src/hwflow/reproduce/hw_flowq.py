@@ -26,6 +26,7 @@ from hwflow.reproduce.quantizing_searches import (
     Case,
     haq_of,
     search_of,
+    tuning_stage,
     within_of,
 )
 from hwflow.reproduce.quantizing_trained import tune_stage
@@ -75,6 +76,7 @@ def _stages() -> tuple[Stage, ...]:
         found += [search_of(case) for case in searches("resnet20", seed)]
         found += [haq_of(case) for case in budgets("resnet20", seed)]
         found += within_budgets("resnet20", seed)
+    found.append(Stage("haq-tuning", "other figures of HAQ's agent at one budget", tuning_stage))
     found.append(Stage("engines", "engine against engine, in shares of 8 bits", engines_stage))
     found.append(Stage("seeded", "forward work to plain NSGA-II's hypervolume", work_stage))
     about = "whether sums of single changes rank networks as evaluations do"

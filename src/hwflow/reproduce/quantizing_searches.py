@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from typing import Any
 
 from hwflow.errors import InfeasibleError
 from hwflow.front import Trial
@@ -23,6 +24,7 @@ from hwflow.reproduce.quantizing import (
     space_of,
     trials_of,
 )
+from hwflow.reproduce.quantizing import seeds as seeds_of
 from hwflow.reproduce.stages import Plain, Settings, Stage
 from hwflow.solvers import Solver
 from hwflow.solvers.ddpg.wall import Repair
@@ -67,6 +69,14 @@ ONCE = ("uniform",)
 
 REPAIRS: Mapping[str, Repair] = {"ratio": "ratio", "haq": "backwards"}
 """How HAQ's agent is kept within its budget: our repair, and its own."""
+
+
+FIGURES: Mapping[str, Mapping[str, Any]] = {
+    "haq": {}, "decay-0.95": {"decay": 0.95},
+    "rates-x10": {"actor_rate": 1e-3, "critic_rate": 1e-2},
+    "rates-x10-decay-0.95": {"actor_rate": 1e-3, "critic_rate": 1e-2, "decay": 0.95},
+}  # fmt: skip
+"""Figures of HAQ's agent that are tried, by label; its own first."""
 
 
 @dataclass(frozen=True)
@@ -159,11 +169,36 @@ def within(case: Budget) -> str:
     return f"within/{replace(case, repair='program').key}"
 
 
-def haq_searched(settings: Settings, case: Budget, problem: Problem) -> list[Trial]:
-    """Return the plans that the agent evaluated, made now or before."""
+def tuning_stage(settings: Settings) -> Plain:
+    """Try other figures of HAQ's agent at one budget, by validation images: 160 episodes are few.
+
+    HAQ's own repair, since the figures are for its baseline.
+    """
+    rows = []
+    for seed in seeds_of(settings)[:2]:
+        case = Budget("resnet20", "bismo", 0.5, "haq", seed)
+        problem = budgeted(space_of(settings, case.network), case.machine, case.below)
+        for label, figures in FIGURES.items():
+            found = haq_searched(settings, case, problem, label, figures)
+            best = [trial.value("accuracy") for trial in running(found)]
+            rows.append({"figures": label, **asdict(case), "best": best})
+    return {"rows": rows}
+
+
+def haq_searched(
+    settings: Settings,
+    case: Budget,
+    problem: Problem,
+    label: str = "",
+    figures: Mapping[str, Any] | None = None,
+) -> list[Trial]:
+    """Return the plans that the agent evaluated, made now or before.
+
+    `figures` are others than HAQ's, under a label.
+    """
     warmup = 2 if evaluations(settings, case.network) < 40 else 20
-    solver = agent(case.seed, REPAIRS[case.repair], warmup=warmup)
-    folder = f"haq/{case.key}"
+    solver = agent(case.seed, REPAIRS[case.repair], warmup=warmup, **(figures or {}))
+    folder = f"haq/{case.key}{label and f'-{label}'}"
     searched(settings, case.network, problem, solver, folder, case.seed)
     return [trial for trial in trials_of(settings.out / folder) if trial.feasible]
 
