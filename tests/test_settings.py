@@ -5,10 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from toy import toy_problem
 
 from hwflow.errors import HwflowError
+from hwflow.fidelity import levels
 from hwflow.plugins import load
-from hwflow.settings import pairs, typed
+from hwflow.quality.fitting import Fitting
+from hwflow.settings import check_seed, pairs, typed
 from hwflow.space import Plan
 
 
@@ -118,3 +121,15 @@ def test_what_is_set_elsewhere_is_no_setting() -> None:
 def test_a_part_without_fields_has_no_settings() -> None:
     with pytest.raises(HwflowError, match="object has no settings: leave a out"):
         typed(object, {"a": "1"})
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_seeds_that_generators_do_not_take_are_refused_everywhere(seed):
+    space = toy_problem().space
+    for refused in (
+        check_seed, lambda seed: Fitting(seed=seed), lambda seed: levels(space, None, seed=seed)
+    ):  # fmt: skip
+        with pytest.raises(HwflowError, match=f"A seed is a whole number from 0 .* not {seed}"):
+            refused(seed)
+    check_seed(0)
+    check_seed(2**32 - 1)

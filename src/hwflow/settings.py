@@ -13,10 +13,17 @@ from hwflow.errors import HwflowError
 SEEDS = 2**32
 """Seeds are below this, as NumPy's are."""
 
+
 Setting = bool | int | float | str | tuple[int | float | str, ...]
 """What a setting can be, here and in run.toml."""
 
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+
+
+def check_seed(seed: int) -> None:
+    """Raise HwflowError for a seed that generators do not take."""
+    if not 0 <= seed < SEEDS:
+        raise HwflowError(f"A seed is a whole number from 0 to {SEEDS - 1:,}, not {seed}.")
 
 
 def pairs(texts: Sequence[str], option: str) -> dict[str, str]:

@@ -21,6 +21,7 @@ from hwflow.fidelity.sample import changes, sampled
 from hwflow.fidelity.statistics import Recall, Spread, excess, recall, regret, spearman, spread
 from hwflow.machine import Accelerator
 from hwflow.problem import Problem
+from hwflow.settings import check_seed
 from hwflow.space import Plan, Space
 
 TARGETS = ("latency_s", "energy_j", "dram_bytes")
@@ -108,8 +109,9 @@ def levels(
     """Cost sampled plans of a space at every level and compare them.
 
     `fine` replaces the model that the others are held against, by default :class:`Fine`.
-    Raises HwflowError for a space without alternatives.
+    Raises HwflowError for a space without alternatives, or a seed that is none.
     """
+    check_seed(seed)
     chosen = sampled(space, plans, seed)
     models: dict[str, CostModel] = {"coarse": Coarse(), "mid": Mid(), "fine": fine or Fine()}
     totals, seconds = {}, {}

@@ -20,7 +20,7 @@ from hwflow.errors import HwflowError, InfeasibleError, unknown_name
 from hwflow.files import whole
 from hwflow.front import Front, Trial
 from hwflow.problem import QUALITY, Problem
-from hwflow.settings import SEEDS
+from hwflow.settings import check_seed
 from hwflow.solvers.steps import steps_of
 from hwflow.space import Plan
 from hwflow.study import STUDY_FILE, Study
@@ -192,12 +192,6 @@ def check_levels(levels: Sequence[str]) -> None:
             f"levels are one or more of {', '.join(LEVELS)}, in this order and each once, such as "
             f"('coarse', 'fine'); not {levels!r}."
         )
-
-
-def check_seed(seed: int) -> None:
-    """Raise HwflowError for a seed that generators do not take."""
-    if not 0 <= seed < SEEDS:
-        raise HwflowError(f"A seed is a whole number from 0 to {SEEDS - 1:,}, not {seed}.")
 
 
 def check_limits(below: Sequence[str]) -> None:

@@ -196,8 +196,8 @@ def test_noise_narrows_after_the_warm_up() -> None:
         ({"critic_rate": inf}, "critic_rate is a learning rate above 0"),
         ({"hidden": (64, 0)}, r"each 1 or more, not \(64, 0\)"),
         ({"hidden": ()}, "each 1 or more"),
-        ({"seed": -1}, "seed lies from 0"),
-        ({"seed": 2**32}, "seed lies from 0"),
+        ({"seed": -1}, "seed is a whole number from 0"),
+        ({"seed": 2**32}, "seed is a whole number from 0"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, float], words: str) -> None:

@@ -23,7 +23,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 from hwflow.errors import HwflowError, unknown_name
 from hwflow.problem import Problem
-from hwflow.settings import SEEDS
+from hwflow.settings import check_seed
 from hwflow.solvers import Evaluate
 from hwflow.solvers.ddpg.rewards import RewardName
 from hwflow.solvers.ddpg.wall import Repair
@@ -81,8 +81,7 @@ class DDPG:
         for kind, known in (("agent", AgentName), ("repair", Repair), ("reward", RewardName)):
             if getattr(self, kind) not in get_args(known):
                 raise HwflowError(unknown_name(kind, getattr(self, kind), get_args(known)))
-        if not 0 <= self.seed < SEEDS:
-            raise HwflowError(f"DDPG's seed lies from 0 to {SEEDS - 1:,}, not {self.seed}.")
+        check_seed(self.seed)
         for key, least in (("warmup", 0), ("batch", 1), ("replay_episodes", 1)):
             if getattr(self, key) < least:
                 raise HwflowError(
