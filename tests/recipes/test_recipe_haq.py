@@ -23,7 +23,8 @@ def test_every_plan_that_is_evaluated_keeps_the_budget(net, data, tmp_path, repa
     with Study.read(tmp_path) as study:
         scored = [trial for trial in study.trials() if trial.quality is not None]
         assert study.settings["solver"]["repair"] == repair
-        assert study.settings["solver"]["decay"] == 0.99
+        noise = study.settings["solver"]["decay"] ** 4  # after the four that are not random
+        assert noise == pytest.approx(0.99**580)  # HAQ's last
     assert len(scored) == 6
     assert all(trial.total["latency_s"] <= 0.5 * whole["latency_s"] for trial in scored)
     assert front.pick("most accurate").quality == max(trial.quality for trial in scored)
@@ -55,6 +56,8 @@ def test_the_agent_is_haqs_but_for_the_repair():
     assert (theirs.actor_rate, theirs.critic_rate, theirs.tau) == (1e-4, 1e-3, 0.01)
     assert (theirs.hidden, theirs.replay_episodes, theirs.hardware) == ((300, 300), 64, False)
     assert theirs.reward == "points"
+    assert agent(0, decay=0.9, sigma=0.4, evaluations=50).decay == 0.9
+    assert agent(0, evaluations=160).decay == pytest.approx(0.9592, abs=1e-4)
 
 
 def test_a_budget_out_of_reach_is_refused(net, data, tmp_path):

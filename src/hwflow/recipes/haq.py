@@ -8,7 +8,8 @@ Implements the method of "HAQ: Hardware-Aware Automated Quantization with Mixed 
 
 The agent is DDPG, with the figures of HAQ's public code: networks 300-300, rates 1e-4 and 1e-3, tau
 0.01, discount 1, batches of 64, 64 episodes kept (128 steps for each layer, which has two), 20
-random ones, then noise of 0.5 x 0.99^episode on the action. An episode is worth 0.1 x its points of
+random ones, then noise of 0.5 x 0.99^episode on the action, which ends with the 600th; fewer
+episodes go down to the same noise in as many as there are. An episode is worth 0.1 x its points of
 accuracy, less a moving average that keeps half of itself with every batch; the state tells the bits
 of a weight from those of a tensor. An action a gives round(b_min - 0.5 + a (b_max - b_min + 1))
 bits. Where a plan is beyond the budget, its bits are lowered until it is not: HAQ goes from the
@@ -44,6 +45,9 @@ from hwflow.solvers.ddpg.ratio import Losses
 from hwflow.solvers.ddpg.wall import Repair
 from hwflow.space import Space
 
+EPISODES, WARMUP, DECAY = 600, 20, 0.99
+"""Of HAQ's code: episodes, random ones among them, and the factor on the noise with every other."""
+
 
 def haq(
     network: Network,
@@ -56,8 +60,8 @@ def haq(
     repair: Repair = "ratio",
     losses: Losses = (),
     level: str = "fine",
-    evaluations: int = 600,
-    warmup: int = 20,
+    evaluations: int = EPISODES,
+    warmup: int = WARMUP,
     images: int | None = 1000,
     calibration: int = 256,
     seed: int = 0,
@@ -68,8 +72,8 @@ def haq(
 
     `below` are limits, absolute or in percent of the 8-bit network. `losses` tell the repair what
     each option of each choice loses, as sensitivities give; without them it goes by bits. Killed,
-    the same call goes on. Raises InfeasibleError when the limits are out of reach, and DataError
-    when splits share images.
+    the same call goes on, but not one with other `evaluations`, on which the noise hangs. Raises
+    InfeasibleError when the limits are out of reach, and DataError when splits share images.
     """
     check_levels([level])
     check_limits(below)
@@ -77,7 +81,7 @@ def haq(
     space = quantization_space(network, data, bits, calibration)
     return loop.search(
         budgeted(space, on, below, level), Accuracy(data.val, limit=images),
-        agent(seed, repair, losses, warmup), out, evaluations=evaluations, seed=seed,
+        agent(seed, repair, losses, warmup, evaluations), out, evaluations=evaluations, seed=seed,
         qualities=qualities, on_trial=on_trial,
     )  # fmt: skip
 
@@ -92,15 +96,19 @@ def agent(
     seed: int,
     repair: Repair = "ratio",
     losses: Losses = (),
-    warmup: int = 20,
+    warmup: int = WARMUP,
+    evaluations: int = EPISODES,
     **figures: float,
 ) -> DDPG:
     """Return HAQ's agent, which has none of HW-Flow's entries in its state.
 
-    `figures` are others than those of HAQ's code, by their names in :class:`~hwflow.DDPG`, such as
-    ``decay=0.95`` or ``actor_rate=1e-3``.
+    The noise falls to HAQ's last within so many `evaluations`, `warmup` included. `figures` are
+    others than those of HAQ's code, by their names in :class:`~hwflow.DDPG`, such as ``decay=0.95``
+    or ``actor_rate=1e-3``.
     """
+    learning = max(1, evaluations - warmup)
     usual: dict[str, Any] = {
-        "decay": 0.99, "sigma": 0.5, "replay_episodes": 64, "reward": "points", "hardware": False
+        "decay": DECAY ** ((EPISODES - WARMUP) / learning), "sigma": 0.5, "replay_episodes": 64,
+        "reward": "points", "hardware": False,
     }  # fmt: skip
     return DDPG(seed=seed, repair=repair, losses=losses, warmup=warmup, **(usual | figures))

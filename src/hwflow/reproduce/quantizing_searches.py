@@ -72,8 +72,8 @@ REPAIRS: Mapping[str, Repair] = {"ratio": "ratio", "haq": "backwards"}
 
 
 FIGURES: Mapping[str, Mapping[str, Any]] = {
-    "haq": {}, "decay-0.95": {"decay": 0.95},
-    "rates-x10": {"actor_rate": 1e-3, "critic_rate": 1e-2},
+    "haq": {"decay": 0.99}, "decay-0.95": {"decay": 0.95},
+    "rates-x10": {"actor_rate": 1e-3, "critic_rate": 1e-2, "decay": 0.99},
     "rates-x10-decay-0.95": {"actor_rate": 1e-3, "critic_rate": 1e-2, "decay": 0.95},
 }  # fmt: skip
 """Figures of HAQ's agent that are tried, by label; its own first."""
@@ -196,8 +196,11 @@ def haq_searched(
 
     `figures` are others than HAQ's, under a label.
     """
-    warmup = 2 if evaluations(settings, case.network) < 40 else 20
-    solver = agent(case.seed, REPAIRS[case.repair], warmup=warmup, **(figures or {}))
+    count = evaluations(settings, case.network)
+    warmup = 2 if count < 40 else 20
+    solver = agent(
+        case.seed, REPAIRS[case.repair], warmup=warmup, evaluations=count, **(figures or {})
+    )  # fmt: skip
     folder = f"haq/{case.key}{label and f'-{label}'}"
     searched(settings, case.network, problem, solver, folder, case.seed)
     return [trial for trial in trials_of(settings.out / folder) if trial.feasible]
