@@ -98,6 +98,18 @@ def agents() -> None:
     print(table(heads, rows))
 
 
+def figures() -> None:
+    """Print what other figures of HAQ's agent bring, by evaluations."""
+    for result in results(HERE, "haq-tuning.json"):
+        rows = [
+            [row["figures"], str(row["seed"]),
+             *(percent(row["best"][min(n, len(row["best"])) - 1]) for n in (40, 80, 160))]
+            for row in result["rows"]
+        ]  # fmt: skip
+        heads = ["figures", "seed", "best after 40", "after 80", "after 160"]
+        print(table(heads, rows))
+
+
 def trained() -> None:
     """Print HAQ's answers and ours after equally long training."""
     rows = []
@@ -227,6 +239,17 @@ def _held(row: dict[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    for show in (searched, agents, trained, levels, work, ranks, lite, codesigned, beside_presets):
+    for show in (
+        searched,
+        agents,
+        figures,
+        trained,
+        levels,
+        work,
+        ranks,
+        lite,
+        codesigned,
+        beside_presets,
+    ):
         print(f"## {show.__name__}\n")
         show()
