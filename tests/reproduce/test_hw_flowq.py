@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from toy import ToyQuality, toy_problem
 
 import hwflow as hf
@@ -31,7 +29,7 @@ from hwflow.reproduce.quantizing_searches import (
     within,
     within_stage,
 )
-from hwflow.reproduce.quantizing_trained import climbing, lowest, saved, tune_stage
+from hwflow.reproduce.quantizing_trained import PRICES, TUNED, climbing, saved, tune_stage
 
 
 @cache
@@ -181,11 +179,9 @@ def test_the_network_of_imagenet_needs_images_of_its_own(tmp_path):
 def test_the_best_so_far_and_what_is_saved():
     trials = [Trial(i, (i,), {}, q) for i, q in enumerate((0.5, 0.4, 0.7))]
     assert [t.number for t in running(trials)] == [0, 0, 2]
-    costs = {
-        "haq": {"total": {"latency_s": 4.0, "energy_j": 2.0}},
-        "ours": {"total": {"latency_s": 1.0, "energy_j": 1.8}},
-    }
-    assert saved(costs) == pytest.approx({"latency_s": 0.75, "energy_j": 0.1})
+    theirs = {"total": {"latency_s": 4.0, "energy_j": 2.0}}
+    ours = Trial(0, (0,), {"latency_s": 1.0, "energy_j": 1.8}, 0.5)
+    assert saved(theirs, ours) == pytest.approx({"latency_s": 0.75, "energy_j": 0.1})
 
 
 def test_ours_are_no_dearer_in_either_price_and_the_more_accurate_the_dearer():
@@ -196,21 +192,11 @@ def test_ours_are_no_dearer_in_either_price_and_the_more_accurate_the_dearer():
               made(4, 1, 1, 0.6)]  # fmt: skip
     found = climbing(trials, {"latency_s": 2.0, "energy_j": 2.0})
     assert [t.number for t in found] == [4, 0]
-
-
-@given(st.integers(1, 40), st.integers(0, 40), st.integers(1, 8))
-def test_bisection_ends_on_a_rung_that_is_enough_or_the_highest(rungs, first, most):
-    asked = []
-
-    def enough(rung):
-        asked.append(rung)
-        return rung >= first
-
-    found = lowest(rungs, enough, most)
-    assert len(asked) <= most
-    assert found == rungs - 1 or (found >= first and found in asked)
-    if most > 7:
-        assert found == min(first, rungs - 1)
+    poor = [made(0, 2, 2, 0.3), made(1, 1, 1, 0.2)]  # none is worth training, so these are
+    assert [t.number for t in climbing(poor, {"latency_s": 2.0, "energy_j": 2.0})] == [1, 0]
+    assert [
+        t.number for t in climbing([*poor, made(2, 1, 2, 0.5)], dict.fromkeys(PRICES, 2.0))
+    ] == [2]
 
 
 def test_tables_print_what_there_is(tmp_path, monkeypatch, capsys, settings):
@@ -235,15 +221,18 @@ def test_tables_print_what_there_is(tmp_path, monkeypatch, capsys, settings):
     assert "| resnet20 | bismo | nsga2 | 1 | 160 | 0.1000 |" in text
 
 
-def test_ours_is_chosen_by_what_trained_networks_reach(settings):
+def test_a_ladder_of_ours_is_compared_with_the_agents_answer(settings, monkeypatch):
+    monkeypatch.setattr("hwflow.reproduce.quantizing_trained.QUICK_TUNED", 2)
     found = tune_stage(settings, Budget("resnet8", "bismo", 0.6, "haq", 0))
-    theirs, ours = found["costs"]["haq"]["total"], found["costs"]["ours"]["total"]
-    assert all(ours[name] <= theirs[name] for name in ("latency_s", "energy_j"))
-    assert all(0 <= share < 1 for share in found["saved"].values())
-    tried = {tuple(one["plan"]): one["trained"] for one in found["tried"]}
-    assert tried[tuple(found["costs"]["ours"]["plan"])] == found["validation"]["ours"]
-    assert 0 < found["test"]["images"] <= 200
-    assert {"haq", "ours"} <= set(found["test"])
+    assert 1 <= len(found["ladder"]) <= 2 < TUNED
+    theirs = found["haq"]["total"]
+    before = [one["quality"] for one in found["ladder"]]
+    assert before == sorted(before)
+    for one in found["ladder"]:
+        assert all(one["total"][name] <= theirs[name] for name in PRICES)
+        assert all(0 <= share < 1 for share in one["saved"].values())
+        assert 0 < one["test"]["images"] <= 200
+        assert one["test"]["haq"] == found["ladder"][0]["test"]["haq"]  # one network
 
 
 def test_other_figures_of_the_agent_are_tried_on_one_budget(settings):

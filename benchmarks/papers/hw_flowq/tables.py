@@ -56,6 +56,8 @@ def searched() -> None:
     print(table(heads, rows))
 
 
+PRICES = ("latency_s", "energy_j")
+
 SEARCHED = ("coarse", "mid", "fine", "refined")
 """How the level question was searched."""
 
@@ -111,21 +113,29 @@ def figures() -> None:
 
 
 def trained() -> None:
-    """Print HAQ's answers and ours after equally long training."""
+    """Print a ladder of ours beside HAQ's answer, after equally long training."""
     rows = []
     for result in results(HERE, "tune-*.json"):
         case = result["case"]
-        if "test" not in result:
+        if "ladder" not in result:
             continue
-        test, saved = result["test"], result["saved"]
+        haq = result["haq"]
+        head = [case["machine"], f"latency {percent(case['share'])}", case["repair"],
+                str(case["seed"])]  # fmt: skip
         rows.append(
-            [case["machine"], f"latency {percent(case['share'])}", case["repair"],
-             str(case["seed"]), percent(test["haq"]), percent(test["ours"]),
-             points(test, sign=-1),
-             percent(saved["energy_j"]), percent(saved["latency_s"])]
+            [*head, "HAQ", *(percent(haq["shares"][n]) for n in PRICES), percent(haq["quality"]),
+             percent(result["ladder"][0]["test"]["haq"]), "", "", ""]
         )  # fmt: skip
-    heads = ["machine", "budget", "repair", "seed", "HAQ's answer", "ours", "difference in points",
-             "energy saved", "latency saved"]  # fmt: skip
+        for one in result["ladder"]:
+            test, saved = one["test"], one["saved"]
+            rows.append(
+                [*head, "ours", *(percent(one["shares"][n]) for n in PRICES),
+                 percent(one["quality"]), percent(test["ours"]), points(test, sign=-1),
+                 *(percent(saved[n]) for n in PRICES)]
+            )  # fmt: skip
+    heads = ["machine", "budget", "repair", "seed", "whose", "latency", "energy",
+             "accuracy before training", "after, on the test images", "difference in points",
+             "latency saved", "energy saved"]  # fmt: skip
     print(table(heads, rows))
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isnan
+from typing import TypeVar
 
 import numpy as np
 
@@ -27,6 +28,8 @@ from hwflow.solvers.program import Answer
 from hwflow.solvers.program_model import Effort
 from hwflow.solvers.sequential import best_plan
 from hwflow.space import Plan
+
+Item = TypeVar("Item")
 
 EFFORT = Effort(gap=1e-3, nodes=500)
 """Of a program; no limit of time, so that a search can be repeated."""
@@ -314,7 +317,7 @@ def _interleaved(fronts: Sequence[Sequence[Plan]]) -> Iterator[list[Plan]]:
         yield [front[number] for front in fronts if number < len(front)]
 
 
-def spread(plans: Sequence[Plan], count: int) -> list[Plan]:
+def spread(plans: Sequence[Item], count: int) -> list[Item]:
     """Return `count` of the plans, evenly spread, the first and the last among them."""
     if len(plans) <= count:
         return list(plans)
