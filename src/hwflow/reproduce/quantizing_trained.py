@@ -14,7 +14,7 @@ from dataclasses import asdict
 from hwflow.edits.quantize import quantize
 from hwflow.front import Trial
 from hwflow.network import Network
-from hwflow.quality.accuracy import compare
+from hwflow.quality.accuracy import Flips, predictions
 from hwflow.recipes.hw_flowq import default_costs
 from hwflow.reproduce.quantizing import bits, calibration, described, free_problem, trials_of
 from hwflow.reproduce.quantizing_searches import (
@@ -63,15 +63,15 @@ def tune_stage(settings: Settings, case: Budget) -> Plain:
             "case": asdict(case),
             "none": "every plan of ours costs more in latency or in energy",
         }
-    theirs_made = trained(settings, network, case, tuple(theirs["answer"]["plan"]))
     test, limit = settings.splits(network).test, QUICK_IMAGES if settings.quick else None
+    haqs = trained(settings, network, case, tuple(theirs["answer"]["plan"]))
+    was, truth = predictions(haqs, test, limit=limit)
     rows: list[Plain] = []
     for rung in rungs:
-        ours = trained(settings, network, case, rung.plan)
-        flips = compare(theirs_made, ours, test, limit=limit)
+        now, _ = predictions(trained(settings, network, case, rung.plan), test, limit=limit)
+        flips = plain_flips(Flips.of(was, now, truth), "haq", "ours")
         rows.append(
-            described(whole, rung)
-            | {"test": plain_flips(flips, "haq", "ours"), "saved": saved(theirs["answer"], rung)}
+            described(whole, rung) | {"test": flips, "saved": saved(theirs["answer"], rung)}
         )
     return {
         "case": asdict(case), "steps": _steps(settings), "lr": QUANTIZED_RATE,
