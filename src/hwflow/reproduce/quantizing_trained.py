@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from hwflow.edits.quantize import quantize
 from hwflow.front import Trial
@@ -35,8 +36,8 @@ STEPS = 390
 """Of a short fine-tuning: about an epoch of 50,000 images."""
 TUNED = 5
 """Networks of ours that are trained, at most."""
-LEAST = 0.5
-"""Accuracy before training below which a network is not looked at."""
+NEAR = 0.1
+"""How much less accurate than HAQ's answer a network may be before training to be looked at."""
 QUICK_TUNED = 1
 QUICK_STEPS = 4
 QUICK_IMAGES = 200
@@ -57,7 +58,7 @@ def tune_stage(settings: Settings, case: Budget) -> Plain:
     network = settings.network(case.network)
     whole = default_costs(free_problem(settings, case.network, case.machine))
     most = QUICK_TUNED if settings.quick else TUNED
-    rungs = spread(climbing(_ours(settings, case), theirs["answer"]["total"]), most)
+    rungs = spread(climbing(_ours(settings, case), theirs["answer"]), most)
     if not rungs:
         return {
             "case": asdict(case),
@@ -87,14 +88,14 @@ def _ours(settings: Settings, case: Budget) -> list[Trial]:
     return [trial for folder in folders for trial in trials_of(settings.out / folder)]
 
 
-def climbing(trials: Sequence[Trial], most: Mapping[str, float]) -> list[Trial]:
+def climbing(trials: Sequence[Trial], theirs: Mapping[str, Any]) -> list[Trial]:
     """Return the plans that cost no more in either price, dearer and more accurate ones after.
 
-    Those less accurate than LEAST before training are left out, unless there are no others.
+    Those that are far less accurate before training are left out, unless there are no others.
     """
+    most, least = theirs["total"], theirs["quality"] - NEAR
     cheap = [t for t in trials if t.feasible and all(t.total[n] <= most[n] for n in PRICES)]
-    worthy = [t for t in cheap if t.value("accuracy") >= LEAST]
-    cheap = worthy or cheap
+    cheap = [t for t in cheap if t.value("accuracy") >= least] or cheap
     found: list[Trial] = []
     for trial in sorted(cheap, key=lambda t: (_product(t), -t.value("accuracy"))):
         if not found or trial.value("accuracy") > found[-1].value("accuracy"):
