@@ -190,13 +190,11 @@ def test_ours_are_no_dearer_in_either_price_and_the_more_accurate_the_dearer():
 
     trials = [made(0, 2, 2, 0.8), made(1, 1, 1, 0.5), made(2, 3, 1, 0.9), made(3, 2, 1.5, 0.4),
               made(4, 1, 1, 0.6)]  # fmt: skip
-    found = climbing(trials, {"latency_s": 2.0, "energy_j": 2.0})
-    assert [t.number for t in found] == [4, 0]
-    poor = [made(0, 2, 2, 0.3), made(1, 1, 1, 0.2)]  # none is worth training, so these are
-    assert [t.number for t in climbing(poor, {"latency_s": 2.0, "energy_j": 2.0})] == [1, 0]
-    assert [
-        t.number for t in climbing([*poor, made(2, 1, 2, 0.5)], dict.fromkeys(PRICES, 2.0))
-    ] == [2]
+    theirs = {"total": dict.fromkeys(PRICES, 2.0), "quality": 0.65}
+    assert [t.number for t in climbing(trials, theirs)] == [4, 0]
+    poor = [made(0, 2, 2, 0.3), made(1, 1, 1, 0.2)]  # none is near, so these are trained
+    assert [t.number for t in climbing(poor, theirs)] == [1, 0]
+    assert [t.number for t in climbing([*poor, made(2, 1, 2, 0.56)], theirs)] == [2]
 
 
 def test_tables_print_what_there_is(tmp_path, monkeypatch, capsys, settings):
