@@ -22,7 +22,7 @@ def percent(share: float | None) -> str:
 
 def points(test: Plain, digits: int = 2, sign: int = 1) -> str:
     """Write a paired drop in points with its 95 % interval; or with sign=-1 a gain."""
-    drop, half = 100 * sign * test["drop"], 100 * test["half_width_95"]
+    drop, half = 100 * sign * test["drop"] + 0.0, 100 * test["half_width_95"]
     return f"{drop:+.{digits}f} ± {half:.{digits}f}"
 
 
