@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from toy import toy_problem
 
+from hwflow.distill.run import distill
 from hwflow.errors import HwflowError
 from hwflow.fidelity import levels
 from hwflow.plugins import load
@@ -127,8 +128,10 @@ def test_a_part_without_fields_has_no_settings() -> None:
 def test_seeds_that_generators_do_not_take_are_refused_everywhere(seed):
     space = toy_problem().space
     for refused in (
-        check_seed, lambda seed: Fitting(seed=seed), lambda seed: levels(space, None, seed=seed)
-    ):  # fmt: skip
+        check_seed,
+        lambda seed: levels(space, None, seed=seed),
+        lambda seed: distill(None, (), (), None, "", images=1, held=1, how=Fitting(seed=seed)),
+    ):
         with pytest.raises(HwflowError, match=f"A seed is a whole number from 0 .* not {seed}"):
             refused(seed)
     check_seed(0)

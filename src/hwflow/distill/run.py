@@ -19,6 +19,7 @@ from hwflow.network import Network
 from hwflow.quality.features import MOST_BYTES, Kind, Nodes, elements, record
 from hwflow.quality.fitting import Fitting
 from hwflow.running import state_digest
+from hwflow.settings import check_seed
 from hwflow.study import Study
 from hwflow.train.stream import Trainable, first_inputs
 
@@ -73,6 +74,7 @@ def distill(
     Raises HwflowError for settings that make no sense, StudyError for a folder of other settings.
     """
     _check(images, held, workers, together)
+    check_seed(how.seed)
     settings = _settings(network, split, images, held, how, kind)
     pairs = pairs_of(sites, options, chosen)
     with Study.start(out, settings) as study:

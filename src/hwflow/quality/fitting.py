@@ -26,7 +26,6 @@ from torch import Tensor, nn
 from hwflow.errors import HwflowError
 from hwflow.quality.features import CHUNK, Features
 from hwflow.running import evaluating
-from hwflow.settings import check_seed
 from hwflow.train.batchnorm import restate
 
 CURVE = 10
@@ -56,7 +55,6 @@ class Fitting:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_seed(self.seed)
         if not self.epochs > 0 or not self.lr > 0 or not self.warm_lr > 0 or self.batch < 1:
             raise HwflowError(
                 "epochs, lr and warm_lr must be above 0 and batch 1 or more, not "
