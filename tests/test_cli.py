@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command_line import run
 from safetensors.torch import load_file, save_file
 
 import hwflow as hf
@@ -19,14 +20,6 @@ TOTALS = {
     "latency_s", "energy_j", "dram_bytes", "macs", "params", "bit_ops", "model_bytes", "peak_bytes",
 }  # fmt: skip
 SMALL = ["cifar:resnet8", "--input", "1x8x8", "--classes", "10"]
-
-
-def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
-    """Run the command line in this process; return exit code, standard output and error."""
-    with pytest.raises(SystemExit) as left:
-        main(words)
-    shown = capsys.readouterr()
-    return int(left.value.code or 0), shown.out, shown.err
 
 
 def search(out: Path, weights: Path, *more: str) -> list[str]:

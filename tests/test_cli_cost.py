@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import command_line
 import pytest
 
-from hwflow.cli import main
 from hwflow.costs.fine import compiled
 
 LAYERS = """
@@ -33,10 +33,7 @@ def net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as left:
-        main(["cost", *map(str, words)])
-    shown = capsys.readouterr()
-    return int(left.value.code or 0), shown.out, shown.err
+    return command_line.run(capsys, "cost", *map(str, words))
 
 
 def costed(capsys: pytest.CaptureFixture[str], *words: str | Path) -> dict:

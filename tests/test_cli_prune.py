@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import run
 
 from hwflow.cli import main
 
@@ -39,14 +40,6 @@ def gated():
 def one_layer():
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
 """
-
-
-def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
-    """Run the command line in this process; return exit code, standard output and error."""
-    with pytest.raises(SystemExit) as left:
-        main(words)
-    shown = capsys.readouterr()
-    return int(left.value.code or 0), shown.out, shown.err
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from command_line import run
 
 from hwflow.cli import main
 from hwflow.job import Job
@@ -16,13 +17,6 @@ PRUNE = ["refine", *SMALL, "--on", "systolic-8x8", "--prune", "--min-keep", "0.5
          "--exclude", "layer3.0.conv1", "--below", "latency=80%", *FEW]  # fmt: skip
 QUANTIZE = ["refine", *SMALL, "--on", "bismo", "--quantize", "--bits", "2,4,8",
             "--below", "latency=70%", "--seeded", "20", *FEW]  # fmt: skip
-
-
-def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as left:
-        main(words)
-    shown = capsys.readouterr()
-    return int(left.value.code or 0), shown.out, shown.err
 
 
 @pytest.fixture(scope="module")

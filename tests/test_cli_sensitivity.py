@@ -2,18 +2,10 @@
 
 import json
 
-import pytest
+from command_line import run
 from safetensors.torch import save_file
 
 import hwflow as hf
-from hwflow.cli import main
-
-
-def run(capsys, *words):
-    with pytest.raises(SystemExit) as left:
-        main(words)
-    shown = capsys.readouterr()
-    return int(left.value.code or 0), shown.out, shown.err
 
 
 def test_the_table_names_the_most_sensitive_choices_and_the_file_is_gone_on_from(tmp_path, capsys):

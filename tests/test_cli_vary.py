@@ -5,19 +5,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
-
-from hwflow.cli import main
+from command_line import run
 
 SMALL = ["cifar:resnet8", "--input", "1x8x8", "--classes", "10"]
 VARY = ["--vary", "array.rows=4:16:x2", "--vary", "GLB.size=4KiB,128KiB"]
-
-
-def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
-    """Run the command line in this process; return exit code, standard output and error."""
-    with pytest.raises(SystemExit) as left:
-        main(words)
-    shown = capsys.readouterr()
-    return int(left.value.code or 0), shown.out, shown.err
 
 
 def test_variants_are_a_table_by_area(capsys: pytest.CaptureFixture[str]) -> None:

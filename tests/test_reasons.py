@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from command_line import run
 
 from hwflow import costing, reasons, runs
-from hwflow.cli import main
 from hwflow.costs.fine import Fine
 from hwflow.costs.mid import Mid
 from hwflow.design import Design
@@ -25,13 +25,6 @@ ON = ["--on", "systolic-16x16"]
 def small_pages_and_own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(document_module, "_plotly", lambda: "const Plotly = {};")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as left:
-        main(words)
-    shown = capsys.readouterr()
-    return int(left.value.code or 0), shown.out, shown.err
 
 
 def test_why_says_of_each_layer_what_binds_and_ranks_the_remedies(

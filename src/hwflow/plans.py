@@ -1,11 +1,16 @@
-"""Going through the plans of a small space."""
+"""Going through the plans of a small space, and thinning out plans that stand in an order."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
+from typing import TypeVar
+
+import numpy as np
 
 from hwflow.space import Plan, Space
+
+Item = TypeVar("Item")
 
 ENUMERABLE = 100_000
 """Spaces of up to so many plans are gone through as a whole."""
@@ -22,3 +27,10 @@ def distinct_plans(space: Space) -> Iterator[Plan]:
         if plan not in seen:
             seen.add(plan)
             yield plan
+
+
+def spread(items: Sequence[Item], count: int) -> list[Item]:
+    """Return `count` of the items, evenly spread, the first and the last among them."""
+    if len(items) <= count:
+        return list(items)
+    return [items[round(i)] for i in np.linspace(0, len(items) - 1, count)]

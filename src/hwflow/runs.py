@@ -31,11 +31,11 @@ from hwflow.machine import Device
 from hwflow.problem import Problem
 from hwflow.proof import prove
 from hwflow.report import ReportData, write_report
-from hwflow.solvers.surrogate import Worth, worth
 from hwflow.study import Study
 
 if TYPE_CHECKING:
     from hwflow.build import Tuning
+    from hwflow.solvers.surrogate import Worth
     from hwflow.train import Progress as Step
 
 REPORT_FILE = "report.html"
@@ -115,6 +115,8 @@ def search(job: Job, folder: Path, show: Callable[[Progress], None] | None = Non
     result, told = _finish(parts, folder), parts.sensitivity
     if told is None:
         return result
+    from hwflow.solvers.surrogate import worth
+
     with Study.read(folder) as study:
         trials = study.trials()
     return replace(result, worth=worth(parts.problem, told.table(), trials, result.front))
@@ -126,7 +128,7 @@ def adopt(job: Job, folder: Path) -> Result:
     `job` must give the choices, the machine and the level of the search. Raises StudyError where
     its choices are others.
     """
-    parts = Parts(job, folder=folder)
+    parts = Parts(job, calibrated=False)
     with Study.read(folder) as study:
         _check_space(study, parts.problem, folder)
     job.write(folder / RUN_FILE, _read_provenance(folder) or provenance(parts))

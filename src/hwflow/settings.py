@@ -13,7 +13,6 @@ from hwflow.errors import HwflowError
 SEEDS = 2**32
 """Seeds are below this, as NumPy's are."""
 
-
 Setting = bool | int | float | str | tuple[int | float | str, ...]
 """What a setting can be, here and in run.toml."""
 

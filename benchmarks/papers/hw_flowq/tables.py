@@ -16,6 +16,10 @@ from hwflow.reproduce.tables import percent, points, results, table
 
 HERE = Path(__file__).parent
 ACCURACIES = (0.80, 0.85, 0.88)
+PRICES = ("latency_s", "energy_j")
+
+SEARCHED = ("coarse", "mid", "fine", "refined")
+"""How the level question was searched."""
 
 
 def least(front: list[dict[str, Any]], accuracy: float, metric: str) -> float | None:
@@ -43,7 +47,7 @@ def searched() -> None:
         volumes = [result["hypervolume"] for result in found]
         costs = [
             spread([least(result["front"], accuracy, metric) for result in found])
-            for metric in ("latency_s", "energy_j")
+            for metric in PRICES
             for accuracy in ACCURACIES
         ]
         rows.append(
@@ -54,12 +58,6 @@ def searched() -> None:
     heads += [f"latency at {percent(accuracy)}" for accuracy in ACCURACIES]
     heads += [f"energy at {percent(accuracy)}" for accuracy in ACCURACIES]
     print(table(heads, rows))
-
-
-PRICES = ("latency_s", "energy_j")
-
-SEARCHED = ("coarse", "mid", "fine", "refined")
-"""How the level question was searched."""
 
 
 def budget_of(case: dict[str, Any]) -> tuple[Any, ...]:
@@ -88,7 +86,7 @@ def agents() -> None:
         for contender in ("nsga2", "seeded"):
             key = case["network"], case["machine"], contender, case["seed"]
             front = fronts.get(key, [])
-            ours += [least(front, answer["quality"], name) for name in ("latency_s", "energy_j")]
+            ours += [least(front, answer["quality"], name) for name in PRICES]
         rows.append(
             [*head, percent(answer["quality"]), percent(result["validation"]),
              percent(answer["shares"]["latency_s"]), percent(answer["shares"]["energy_j"]),

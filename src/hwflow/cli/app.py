@@ -6,12 +6,15 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hwflow.errors import HwflowError
 from hwflow.workload import Workload
+
+if TYPE_CHECKING:
+    from hwflow.runs import Result
 
 app = typer.Typer(
     name="hwflow",
@@ -86,6 +89,17 @@ def numbers(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise HwflowError(f"--bits {text!r} is no list of numbers. Write 2,4,8, say.") from None
+
+
+def show_run(result: Result, *lines: str) -> None:
+    """Print the front of a run, what else is to be said of it, and where to go on."""
+    from hwflow import runs, screen
+
+    screen.out.print(screen.front_table(result.front, result.baseline))
+    for line in lines:
+        screen.out.print(line, highlight=False)
+    screen.out.print(f"Report: {result.folder / runs.REPORT_FILE}")
+    screen.out.print(f'Next:   hwflow build {result.folder} --pick "most accurate" --to net.onnx')
 
 
 def print_json(data: dict[str, Any]) -> None:

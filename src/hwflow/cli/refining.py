@@ -19,6 +19,7 @@ from hwflow.cli.app import (
     numbers,
     print_json,
     shape,
+    show_run,
 )
 from hwflow.cli.pruning import (
     Branches,
@@ -36,9 +37,9 @@ from hwflow.errors import HwflowError
 
 if TYPE_CHECKING:
     from hwflow.job import Job
-    from hwflow.recipes import hw_flow, hw_flowq
+    from hwflow.recipes import hw_flow as pruned
+    from hwflow.recipes import hw_flowq as quantized
     from hwflow.recipes.levels import Stage, Stages
-    from hwflow.screen import SearchBar
 
 SHIFT_PAGE = "levels.html"
 """The fronts of all levels, costed at the last one."""
@@ -88,9 +89,10 @@ def refine(
     own = {"bits": bits, "seeded": seeded}
     belongs({n: v for n, v in own.items() if v}, quantize, "--quantize")
     from hwflow import runs, screen
-    from hwflow.job import Job
+    from hwflow.job import Job, Parts
     from hwflow.machine import is_device
-    from hwflow.recipes.hw_flowq import BITS
+    from hwflow.recipes.hw_flow import hw_flow
+    from hwflow.recipes.hw_flowq import BITS, hw_flowq
 
     if is_device(on):
         raise HwflowError(
@@ -112,12 +114,15 @@ def refine(
     )  # fmt: skip
     asked: dict[str, Any] = {
         "levels": listed(levels), "evaluations": evaluations, "images": images, "seed": seed,
-        "below": job.below,
+        **({"below": job.below} if below else {}), **({"seeded": seeded} if seeded else {}),
     }  # fmt: skip
+    recipe = hw_flow if prune else hw_flowq
     with screen.search_bar(quiet=as_json) as bar:
-        found = _pruned(job, out, asked, bar) if prune else _quantized(job, out, asked, seeded, bar)
+        parts = Parts(job)
+        found = recipe(
+            parts.network, parts.data, on, out, space=parts.space, on_trial=bar, **asked
+        )  # fmt: skip
     results = {stage.level: runs.adopt(_at(job, stage), stage.folder) for stage in found.stages}
-    last = found.stages[-1]
     page = None if prune else _page(job, found, out / SHIFT_PAGE)
     if as_json:
         shown = {level: result.to_json() for level, result in results.items()}
@@ -125,36 +130,7 @@ def refine(
         return
     for line in _lines(found):
         screen.out.print(line, highlight=False, markup=False)
-    result = results[last.level]
-    screen.out.print(screen.front_table(result.front, result.baseline))
-    if page:
-        screen.out.print(f"Levels: {page}")
-    screen.out.print(f"Report: {last.folder / runs.REPORT_FILE}")
-    screen.out.print(f'Next:   hwflow build {last.folder} --pick "most accurate" --to net.onnx')
-
-
-def _pruned(job: Job, out: Path, asked: dict[str, Any], bar: SearchBar) -> hw_flow.Refined:
-    """Search for channels; half of latency and energy are the limits where none are given."""
-    from hwflow.job import Parts
-    from hwflow.recipes.hw_flow import hw_flow
-
-    parts = Parts(job)
-    given = {name: value for name, value in asked.items() if value or name != "below"}
-    return hw_flow(parts.network, parts.data, job.on, out, space=parts.space, on_trial=bar, **given)
-
-
-def _quantized(
-    job: Job, out: Path, asked: dict[str, Any], seeded: int | None, bar: SearchBar
-) -> hw_flowq.Refined:
-    """Search for bits."""
-    from hwflow.job import Parts
-    from hwflow.recipes.hw_flowq import hw_flowq
-
-    parts = Parts(job)
-    return hw_flowq(
-        parts.network, parts.data, job.on, out, space=parts.space, seeded=seeded or 0,
-        on_trial=bar, **asked,
-    )  # fmt: skip
+    show_run(results[found.stages[-1].level], *([f"Levels: {page}"] if page else []))
 
 
 def _at(job: Job, stage: Stage) -> Job:
@@ -181,7 +157,7 @@ def _page(job: Job, found: Stages, path: Path) -> Path | None:
     return path
 
 
-def _lines(found: hw_flow.Refined | hw_flowq.Refined) -> Iterator[str]:
+def _lines(found: pruned.Refined | quantized.Refined) -> Iterator[str]:
     """Say what changed from level to level."""
     from hwflow.recipes.hw_flow import Shift
 

@@ -20,6 +20,7 @@ from hwflow.cli.app import (
     numbers,
     print_json,
     shape,
+    show_run,
 )
 from hwflow.cli.pruning import (
     Branches,
@@ -161,11 +162,7 @@ def search(
     if as_json:
         print_json(result.to_json())
         return
-    screen.out.print(screen.front_table(result.front, result.baseline))
-    for line in screen.worth_lines(result.worth):
-        screen.out.print(line, highlight=False)
-    screen.out.print(f"Report: {folder / runs.REPORT_FILE}")
-    screen.out.print(f'Next:   hwflow build {folder} --pick "most accurate" --to net.onnx')
+    show_run(result, *screen.worth_lines(result.worth))
 
 
 def _objectives(text: str | None, varying: bool) -> list[str] | None:

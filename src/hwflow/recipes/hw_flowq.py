@@ -183,7 +183,7 @@ def hw_flowq(
             tables.append(table)
         solver = NSGA2(seed=seed, population=population, first=first)
         with limit_explained(level, OPERATIONS, below):
-            free = scored_before(stages, solver.first_population(problem))
+            free = scored_before(stages, solver.first_population(problem)) if stages else 0
             front = loop.search(
                 problem, quality, solver, folder / level, evaluations=budget + free, seed=seed,
                 qualities=qualities, on_trial=on_trial,

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import numpy as np
-
+from hwflow.plans import spread
 from hwflow.problem import Problem
 from hwflow.quality.accuracy import Flips, predictions
 from hwflow.recipes.hw_flowq import default_costs
@@ -45,9 +44,7 @@ def lite_stage(settings: Settings, machine: str, name: str = LITE) -> Plain:
     folder = f"searches/{name}-{machine}-{SEED}"
     front = searched(settings, name, problem, solver, folder, SEED)
     uniform = {f"{bits} bits": one_width(problem.space, bits) for bits in WIDTHS}
-    trials = list(front)
-    some = [trials[place] for place in np.linspace(0, len(trials) - 1, PICKED).round().astype(int)]
-    picked = {f"trial {trial.number}": trial.plan for trial in some}
+    picked = {f"trial {trial.number}": trial.plan for trial in spread(list(front), PICKED)}
     found = searched_front(problem, trials_of(settings.out / folder), front)
     return {"network": name, "seed": SEED} | found | {
         "tested": tested(settings, problem, name, uniform | picked),

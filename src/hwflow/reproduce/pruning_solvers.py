@@ -10,6 +10,7 @@ from typing import Any
 from hwflow import loop
 from hwflow.compare import Comparison, verdict
 from hwflow.compare import compare as compare_runs
+from hwflow.cost import Limits
 from hwflow.errors import InfeasibleError
 from hwflow.problem import QUALITY
 from hwflow.quality.accuracy import Accuracy
@@ -108,7 +109,7 @@ def levels_stage(settings: Settings, name: str, machine: str) -> Plain:
         ).pick("most accurate")
         free = problem_at("fine", space_of(settings, name), machine, ())
         total = free.total(by_macs.plan)
-        below = [f"latency={total['latency_s']!r}s", f"energy={total['energy_j']!r}J"]
+        below = Limits(latency_s=total["latency_s"], energy_j=total["energy_j"]).texts()
         by_fine = one_search(
             settings, name, machine, "fine", DDPG(seed, warmup=40), f"{folder}/fine-{seed}", below
         ).pick("most accurate")

@@ -15,6 +15,7 @@ from typing import Any
 from hwflow.edits.quantize import quantize
 from hwflow.front import Trial
 from hwflow.network import Network
+from hwflow.plans import spread
 from hwflow.quality.accuracy import Flips, predictions
 from hwflow.recipes.hw_flowq import default_costs
 from hwflow.reproduce.quantizing import bits, calibration, described, free_problem, trials_of
@@ -28,7 +29,6 @@ from hwflow.reproduce.quantizing_searches import (
 )
 from hwflow.reproduce.stages import Plain, Settings
 from hwflow.reproduce.tuning import plain_flips, tuned
-from hwflow.solvers.surrogate import spread
 from hwflow.space import Plan, Space
 from hwflow.train import QUANTIZED_CLIP, QUANTIZED_RATE
 

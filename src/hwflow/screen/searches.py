@@ -11,9 +11,9 @@ from rich.table import Table
 
 from hwflow.cost import METRICS
 from hwflow.front import Front, Trial
+from hwflow.plans import spread
 from hwflow.problem import QUALITY
 from hwflow.screen.base import out, plain_table
-from hwflow.solvers.surrogate import TRUSTED
 from hwflow.units import show
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def front_table(front: Front, baseline: Trial | None = None, limit: int = 20) ->
             table.add_column("saved", justify="right")
     if baseline is not None:
         table.add_row("original", *_cells(baseline, front.objectives, baseline), style="dim")
-    for trial in _spread(front.trials, limit):
+    for trial in spread(front.trials, limit):
         table.add_row(f"#{trial.number}", *_cells(trial, front.objectives, baseline))
     if len(front) > limit:
         table.caption = f"{limit} of {len(front)} shown, evenly spread; all are in front.csv"
@@ -56,17 +56,12 @@ def _saving(value: float, before: float) -> str:
     return f"{100 * (1 - value / before):.0f} %" if before else "-"
 
 
-def _spread(trials: Sequence[Trial], limit: int) -> list[Trial]:
-    if len(trials) <= limit:
-        return list(trials)
-    step = (len(trials) - 1) / (limit - 1)
-    return [trials[round(index * step)] for index in range(limit)]
-
-
 def worth_lines(worth: Worth | None) -> Iterator[str]:
     """Say what the single changes were worth that a search began with; nothing without them."""
     if worth is None:
         return
+    from hwflow.solvers.surrogate import TRUSTED
+
     found = worth.correlation
     ranks = "too few networks differ for a rank correlation"
     if found is not None:

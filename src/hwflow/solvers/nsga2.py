@@ -30,11 +30,11 @@ from pymoo.problems.static import StaticProblem
 
 from hwflow.errors import HwflowError
 from hwflow.front import Trial
+from hwflow.plans import spread
 from hwflow.problem import Problem
 from hwflow.reach import feasible_plan
 from hwflow.solvers import Evaluate
 from hwflow.solvers.random import shuffled_plans
-from hwflow.solvers.surrogate import spread
 from hwflow.space import Plan, Space
 
 UNKNOWN = 0.0

@@ -14,13 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isnan
-from typing import TypeVar
 
 import numpy as np
 
 from hwflow.cost import Limits
 from hwflow.errors import HwflowError, InfeasibleError
 from hwflow.front import Front, Trial
+from hwflow.plans import spread
 from hwflow.problem import QUALITY, Problem
 from hwflow.solvers.additive import Additive
 from hwflow.solvers.losses import Losses, checked, expected
@@ -28,8 +28,6 @@ from hwflow.solvers.program import Answer
 from hwflow.solvers.program_model import Effort
 from hwflow.solvers.sequential import best_plan
 from hwflow.space import Plan
-
-Item = TypeVar("Item")
 
 EFFORT = Effort(gap=1e-3, nodes=500)
 """Of a program; no limit of time, so that a search can be repeated."""
@@ -315,10 +313,3 @@ def _interleaved(fronts: Sequence[Sequence[Plan]]) -> Iterator[list[Plan]]:
     longest = max(map(len, fronts), default=0)
     for number in range(longest):
         yield [front[number] for front in fronts if number < len(front)]
-
-
-def spread(plans: Sequence[Item], count: int) -> list[Item]:
-    """Return `count` of the plans, evenly spread, the first and the last among them."""
-    if len(plans) <= count:
-        return list(plans)
-    return [plans[round(i)] for i in np.linspace(0, len(plans) - 1, count)]
